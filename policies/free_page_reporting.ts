@@ -1,0 +1,188 @@
+/**
+ * Free page reporting as merged in Linux 5.7 and shipped in 6.1 (mm/page_reporting.c, drivers/virtio/virtio_balloon.c).
+ *
+ * A free of a large block asks for a pass, which runs two seconds later. The pass walks the lists from the reporting order up,
+ * isolates at most 32 unreported blocks at a time, reports them, and puts them back to the tail, marked Reported. A budget per
+ * list, one sixteenth of its blocks, ends a pass early; the list is rotated so that the next pass goes on where it stopped.
+ */
+import { choice, duration, integer, type Options } from "../sim/core/options.ts";
+import type { Sim, Task } from "../sim/core/sim.ts";
+import { ISOLATE, MIGRATETYPE_COUNT, ORDER_MAX } from "../sim/guest/allocator.ts";
+import type { Driver } from "../sim/guest/driver.ts";
+import { type PolicyPlugin, policyPlugin } from "../sim/guest/plugin.ts";
+import type { HintingPolicy, PolicyContext } from "../sim/guest/policy.ts";
+import type { Zone } from "../sim/guest/zone.ts";
+import type { HostAction } from "../sim/host/host.ts";
+import { ORDER_PAGES, type Range } from "../sim/memory/range.ts";
+
+/** Options of free page reporting. */
+export interface FreePageReportingOptions {
+  /** Smallest order reported. */
+  readonly order: number;
+  /** From a request to its pass, ns. */
+  readonly delay: number;
+  /** Blocks in one report. */
+  readonly capacity: number;
+  /** What the host may do. */
+  readonly action: HostAction;
+}
+
+const options: Options<FreePageReportingOptions> = {
+  fields: {
+    order: integer(9, 0, ORDER_MAX, {
+      summary: "smallest order reported",
+      source: "page_reporting_order, default pageblock_order",
+    }),
+    delay: duration("2s", { summary: "from the first free to its pass", source: "PAGE_REPORTING_DELAY, 2 * HZ" }, 1000),
+    capacity: integer(32, 1, 1024, {
+      summary: "blocks in one report",
+      unit: "blocks",
+      source: "PAGE_REPORTING_CAPACITY",
+    }),
+    action: choice("reclaim", ["reclaim", "skip"], {
+      summary: "what the host may do with a reported page",
+      source: "virtio_balloon_handle_report",
+    }),
+  },
+};
+
+/** A pass may make one report per this many full reports' worth of blocks on a list (budget of page_reporting_cycle). */
+const BUDGET_SHARE = 16;
+
+type State = "idle" | "requested" | "active";
+
+/** How a walk over one list ended: at its end, or stopped by budget, watermark or the host. */
+type CycleEnd = "list done" | "report failed";
+
+class FreePageReporting implements HintingPolicy {
+  readonly freeOrderMin: number;
+  #sim: Sim;
+  #driver: Driver;
+  #options: FreePageReportingOptions;
+  #context: PolicyContext;
+  #state: State = "idle";
+  #wakeKind: number;
+  /** Isolated blocks waiting to be reported, with their zone and order. */
+  #batch: { zone: Zone; pfn: number; order: number }[] = [];
+
+  constructor(context: PolicyContext, settings: FreePageReportingOptions) {
+    this.#context = context;
+    this.#sim = context.sim;
+    this.#driver = context.driver;
+    this.#options = settings;
+    this.freeOrderMin = settings.order;
+    this.#wakeKind = context.sim.register("page_reporting", () => context.worker.post(() => this.#process()));
+  }
+
+  /** Registration asks for a first pass (page_reporting_register). */
+  start(): void {
+    this.#request();
+  }
+
+  onFree(): void {
+    this.#request();
+  }
+
+  idle(): boolean {
+    return this.#state === "idle";
+  }
+
+  /** __page_reporting_request: only the change from idle schedules a pass; during a pass the mark alone stays. */
+  #request(): void {
+    if (this.#state === "requested") return;
+    const old = this.#state;
+    this.#state = "requested";
+    if (old === "idle") this.#sim.after(this.#options.delay, this.#wakeKind);
+  }
+
+  /** page_reporting_process. */
+  *#process(): Task {
+    this.#state = "active";
+    this.#driver.pass();
+    for (const zone of this.#context.zones) if ((yield* this.#processZone(zone)) === "report failed") break;
+    yield this.#driver.commit();
+    // A free during the pass, or a budget that ran out, left the mark: the worker schedules itself again.
+    if (this.#isRequested()) this.#sim.after(this.#options.delay, this.#wakeKind);
+    else this.#state = "idle";
+  }
+
+  #isRequested(): boolean {
+    return this.#state === "requested";
+  }
+
+  /** page_reporting_process_zone. */
+  *#processZone(zone: Zone): Task<CycleEnd> {
+    const { order, capacity } = this.#options;
+    const guard = zone.watermarks.low + capacity * ORDER_PAGES[order];
+    if (zone.allocator.freePages <= guard) return "list done";
+    for (let current = order; current <= ORDER_MAX; current++) {
+      for (let migratetype = 0; migratetype < MIGRATETYPE_COUNT; migratetype++) {
+        if (migratetype === ISOLATE) continue;
+        if ((yield* this.#cycle(zone, current, migratetype)) === "report failed") return "report failed";
+      }
+    }
+    // What is left is less than a full report.
+    if (this.#batch.length > 0) return yield* this.#report();
+    return "list done";
+  }
+
+  /** page_reporting_cycle: one list. */
+  *#cycle(zone: Zone, order: number, migratetype: number): Task<CycleEnd> {
+    const { allocator } = zone;
+    const { capacity } = this.#options;
+    let block = allocator.first(order, migratetype);
+    if (block < 0) return "list done";
+    let budget = Math.ceil(allocator.nrFree(order) / (capacity * BUDGET_SHARE));
+    // Where the next pass goes on; -1 when this pass saw the whole list.
+    let resume = -1;
+    while (block >= 0) {
+      this.#driver.visit(zone, 1);
+      const following = allocator.next(block, order);
+      if (allocator.isReported(block, order)) {
+        block = following;
+        continue;
+      }
+      if (budget < 0) {
+        this.#state = "requested";
+        resume = block;
+        break;
+      }
+      if (this.#batch.length < capacity) {
+        if (!this.#driver.isolate(zone, block, order)) {
+          resume = block;
+          break;
+        }
+        this.#batch.push({ zone, pfn: block, order });
+        block = following;
+        continue;
+      }
+      allocator.rotate(block, order, migratetype);
+      budget--;
+      if ((yield* this.#report()) === "report failed") return "report failed";
+      block = allocator.first(order, migratetype);
+    }
+    if (resume >= 0 && allocator.first(order, migratetype) !== resume) allocator.rotate(resume, order, migratetype);
+    return "list done";
+  }
+
+  /** Reports the batch and puts its blocks back (page_reporting_drain): Reported only if the host was told and they stayed. */
+  *#report(): Task<CycleEnd> {
+    yield this.#driver.commit();
+    // The scatterlist is filled from its end, so the block isolated last comes first.
+    const batch = this.#batch.reverse();
+    this.#batch = [];
+    const ranges: Range[] = batch.map(({ pfn, order }) => ({ pfn, count: ORDER_PAGES[order] }));
+    const told = yield* this.#driver.send(this.#options.action, ranges);
+    for (const { zone, pfn, order } of batch) this.#driver.putBack(zone, pfn, order, told);
+    return told ? "list done" : "report failed";
+  }
+}
+
+/** The plug-in. */
+export const freePageReporting: PolicyPlugin = policyPlugin({
+  name: "free-page-reporting",
+  summary: "the guest reports large free blocks two seconds after a free, 32 at a time",
+  source: "Linux 6.1 mm/page_reporting.c (Alexander Duyck, merged in 5.7)",
+  options,
+  create: (context, settings) => new FreePageReporting(context, settings),
+});

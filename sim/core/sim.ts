@@ -1,0 +1,187 @@
+/**
+ * The engine: a clock in integer nanoseconds, a totally ordered event list, and tasks.
+ *
+ * Events run in the order (time, priority, insertion). A task is a generator that yields what it waits for: a number of
+ * nanoseconds or a {@link Signal}. Nothing here is asynchronous and nothing reads the wall clock.
+ */
+import { EventHeap } from "./event_heap.ts";
+import { Trace } from "./trace.ts";
+
+/** What a task waits for: a delay in ns, or a signal. */
+export type Wait = number | Signal;
+
+/** A process of the model. It yields {@link Wait}s and may return a result to the task that delegates to it. */
+export type Task<T = void> = Generator<Wait, T, void>;
+
+/** Runs one event: `target` and `payload` are what was given to {@link Sim.at}. */
+export type Handler = (target: number, payload: number) => void;
+
+/** How {@link Sim.run} ended: nothing left, the time limit, the event limit of this call, or {@link Sim.halt}. */
+export type RunEnd = "done" | "until" | "limit" | "halted";
+
+/** The largest virtual time: 2^53 ns, 104 days. */
+export const TIME_MAX_NS: number = Number.MAX_SAFE_INTEGER;
+
+/** A condition that tasks can wait for. A task that waits is resumed at the time of the next notification. */
+export class Signal {
+  /** Slots of the waiting tasks, in the order of arrival. For the engine only. */
+  readonly waiting: number[] = [];
+}
+
+/** The priority of an ordinary event; smaller numbers run first at the same time. */
+export const PRIORITY_NORMAL = 0;
+/** The priority of observers that look at the state after all events of an instant. */
+export const PRIORITY_OBSERVE = 100;
+
+/**
+ * A simulation.
+ *
+ * ```ts
+ * import { Sim, type Task } from "./sim.ts";
+ * const sim = new Sim();
+ * function* tick(): Task {
+ *   for (let i = 0; i < 3; i++) yield 10;
+ * }
+ * sim.spawn(tick());
+ * sim.run();
+ * if (sim.now !== 30) throw new Error("expected 30 ns");
+ * ```
+ */
+export class Sim {
+  /** The trace that the models write. */
+  readonly trace: Trace;
+  #now = 0;
+  #heap = new EventHeap();
+  #handlers: Handler[] = [];
+  #names: string[] = [];
+  #tasks: (Task | undefined)[] = [];
+  #freeTasks: number[] = [];
+  #executed = 0;
+  #lastKind = -1;
+  #halted: string | undefined;
+  readonly #resumeKind: number;
+
+  /** A simulation at time 0. Without a trace, rows go nowhere. */
+  constructor(trace: Trace = new Trace([])) {
+    this.trace = trace;
+    this.#resumeKind = this.register("task", (slot) => this.#resume(slot));
+  }
+
+  /** The virtual time, ns. */
+  get now(): number {
+    return this.#now;
+  }
+
+  /** Events run so far. */
+  get executed(): number {
+    return this.#executed;
+  }
+
+  /** Events waiting. */
+  get pending(): number {
+    return this.#heap.size;
+  }
+
+  /** Why the run was halted, or undefined. */
+  get haltReason(): string | undefined {
+    return this.#halted;
+  }
+
+  /** The time of the next event, ns; Infinity when there is none. */
+  get nextTimeNs(): number {
+    return this.#heap.peekTimeNs();
+  }
+
+  /** Names a kind of event and the function that runs it; returns the kind. At most 65,535 kinds. */
+  register(name: string, handler: Handler): number {
+    this.#names.push(name);
+    return this.#handlers.push(handler) - 1;
+  }
+
+  /**
+   * Schedules an event of `kind` at `timeNs`, an integer not before now. Returns a handle for {@link Sim.cancel}.
+   * Throws RangeError for a time in the past, a fraction, or one beyond {@link TIME_MAX_NS}.
+   */
+  at(timeNs: number, kind: number, target = 0, payload = 0, priority: number = PRIORITY_NORMAL): number {
+    if (!(timeNs >= this.#now && timeNs <= TIME_MAX_NS) || timeNs % 1 !== 0) {
+      throw new RangeError(`Cannot schedule "${this.#names[kind]}" at ${timeNs} ns when it is ${this.#now} ns`);
+    }
+    return this.#heap.push(timeNs, priority, kind, target, payload);
+  }
+
+  /** Schedules an event `delayNs` from now; see {@link Sim.at}. */
+  after(delayNs: number, kind: number, target = 0, payload = 0, priority: number = PRIORITY_NORMAL): number {
+    return this.at(this.#now + delayNs, kind, target, payload, priority);
+  }
+
+  /** Takes an event out of the list in constant time; false when it has run or was cancelled. */
+  cancel(handle: number): boolean {
+    return this.#heap.cancel(handle);
+  }
+
+  /** Starts a task: its first step runs as an event of the present instant. */
+  spawn(task: Task): void {
+    const slot = this.#freeTasks.pop() ?? this.#tasks.length;
+    this.#tasks[slot] = task;
+    this.#heap.push(this.#now, PRIORITY_NORMAL, this.#resumeKind, slot, 0);
+  }
+
+  /** Resumes every task that waits for the signal, in the order in which they came. */
+  notify(signal: Signal): void {
+    const waiting = signal.waiting;
+    for (let i = 0; i < waiting.length; i++) {
+      this.#heap.push(this.#now, PRIORITY_NORMAL, this.#resumeKind, waiting[i], 0);
+    }
+    waiting.length = 0;
+  }
+
+  /** Ends the run after the present event, with a reason that the caller reports as a finding. */
+  halt(reason: string): void {
+    this.#halted ??= reason;
+  }
+
+  /**
+   * Runs events up to and including `untilNs`, at most `eventsMax` of them.
+   * After "until" the clock stands at `untilNs`. A run may be cut into calls at any event: the rows are the same.
+   */
+  run(untilNs = Infinity, eventsMax = Infinity): RunEnd {
+    const heap = this.#heap;
+    const stopAt = this.#executed + eventsMax;
+    while (this.#halted === undefined) {
+      const timeNs = heap.peekTimeNs();
+      if (timeNs > untilNs || timeNs === Infinity) {
+        if (untilNs !== Infinity && untilNs > this.#now) this.#moveTo(untilNs);
+        return timeNs === Infinity ? "done" : "until";
+      }
+      if (this.#executed >= stopAt) return "limit";
+      heap.pop();
+      if (timeNs !== this.#now) this.#moveTo(timeNs);
+      this.#executed++;
+      this.#lastKind = heap.kind;
+      this.#handlers[heap.kind](heap.target, heap.payload);
+    }
+    return "halted";
+  }
+
+  /** Where the run stands, for messages about limits: the last kind of event, the time, and what waits. */
+  where(): string {
+    const last = this.#lastKind < 0 ? "the start" : `an event of "${this.#names[this.#lastKind]}"`;
+    return `at ${this.#now} ns, after ${last}, with ${this.#heap.size} events pending`;
+  }
+
+  #moveTo(timeNs: number): void {
+    this.#now = timeNs;
+    this.trace.timeNs = timeNs;
+  }
+
+  #resume(slot: number): void {
+    const task = this.#tasks[slot]!;
+    const step = task.next();
+    if (step.done) {
+      this.#tasks[slot] = undefined;
+      this.#freeTasks.push(slot);
+    } else if (typeof step.value === "number") {
+      this.at(this.#now + step.value, this.#resumeKind, slot);
+    } else step.value.waiting.push(slot);
+  }
+}

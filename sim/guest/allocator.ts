@@ -1,0 +1,72 @@
+/**
+ * The page allocator of one zone, as the guest and the policies see it.
+ *
+ * A free block is named by the page frame number of its first page; its order is known to the allocator. Blocks are
+ * naturally aligned, so the head of a block of order k around a page is that page rounded down to 2^k.
+ */
+
+/** Orders of the buddy allocator: 0 to 10 (Linux MAX_PAGE_ORDER, 4 MiB). */
+export const ORDER_MAX = 10;
+/** Number of orders. */
+export const ORDERS = 11;
+/** The order of a pageblock and of a huge page, 2 MiB. */
+export const PAGEBLOCK_ORDER = 9;
+/** Pages in a pageblock. */
+export const PAGEBLOCK_PAGES = 512;
+
+/** Migratetypes in the kernel's order (include/linux/mmzone.h). */
+export const MIGRATETYPES: readonly string[] = ["unmovable", "movable", "reclaimable", "highatomic", "isolate"];
+/** The number of migratetypes. */
+export const MIGRATETYPE_COUNT = 5;
+/** Pages that stay where they are: kernel data. */
+export const UNMOVABLE = 0;
+/** Pages that can be migrated: user memory. */
+export const MOVABLE = 1;
+/** Kernel data that can be given back under pressure. */
+export const RECLAIMABLE = 2;
+/** A reserve for atomic allocations. */
+export const HIGHATOMIC = 3;
+/** Pages being taken out of use. */
+export const ISOLATE = 4;
+
+/** Free lists of one zone, with Linux's rules for splitting, merging and the order of lists. */
+export interface Allocator {
+  /** First page frame of the zone. */
+  readonly startPfn: number;
+  /** Pages from the first to the last, holes included. */
+  readonly pages: number;
+  /** Pages on the free lists. */
+  readonly freePages: number;
+  /** Pages on the free lists whose block is marked Reported. */
+  readonly reportedPages: number;
+  /** Free blocks of an order, all migratetypes (the kernel's nr_free). */
+  nrFree(order: number): number;
+  /** Takes 2^order pages from the lists of one migratetype, smallest block first; the first page, or -1. */
+  alloc(order: number, migratetype: number): number;
+  /** Gives back 2^order pages to the list of `migratetype`, merging; returns the order of the block they are in now. */
+  free(pfn: number, order: number, migratetype: number, toTail?: boolean): number;
+  /** The head of a list, or -1. */
+  first(order: number, migratetype: number): number;
+  /** The block after `pfn` on its list, or -1 at the end. */
+  next(pfn: number, order: number): number;
+  /** The order of the free block whose first page is `pfn`, or -1. */
+  orderAt(pfn: number): number;
+  /** Takes a known free block off its list; it is neither free nor allocated then. Clears Reported. */
+  remove(pfn: number, order: number): void;
+  /** Puts a block on a list without merging. */
+  insert(pfn: number, order: number, migratetype: number, toTail: boolean): void;
+  /** Rotates a list so that `pfn` becomes its head, keeping the cyclic order. */
+  rotate(pfn: number, order: number, migratetype: number): void;
+  /** Whether the free block is marked Reported. */
+  isReported(pfn: number, order: number): boolean;
+  /** Marks a free block Reported. The mark dies when the block leaves its list. */
+  setReported(pfn: number, order: number): void;
+  /** The list on which a free block stands. */
+  listOf(pfn: number, order: number): number;
+  /** The migratetype of the pageblock of a page. */
+  pageblockType(pfn: number): number;
+  /** Sets the migratetype of the pageblock of a page; the blocks on the lists stay where they are. */
+  setPageblockType(pfn: number, migratetype: number): void;
+  /** Checks every invariant of the lists. Throws Error naming the first that does not hold. */
+  validate(): void;
+}

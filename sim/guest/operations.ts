@@ -1,0 +1,164 @@
+/**
+ * What a workload asks of the guest: operations in typed columns.
+ *
+ * An operation names an allocation by a handle that the workload chose, never by a page: so every policy sees the same
+ * requests whatever it did to the lists.
+ */
+import type { Random } from "../core/random.ts";
+
+/** Kinds of operations. */
+export const Op = {
+  /** Allocate 2^order pages under a handle. */
+  alloc: 0,
+  /** Free what the handle names; skipped and counted when its allocation failed. */
+  free: 1,
+  /** Write the first `touch` pages of what the handle names. */
+  touch: 2,
+  /** Only let time pass. */
+  wait: 3,
+} as const;
+
+/** Rows of operations; a stream fills the first `count` of them. */
+export class OpColumns {
+  /** Number of rows. */
+  readonly size: number;
+  /** Kind, see {@link Op}. */
+  readonly kind: Uint8Array;
+  /** Handle of the allocation; small integers, reused after a free. */
+  readonly handle: Int32Array;
+  /** Order of an allocation. */
+  readonly order: Uint8Array;
+  /** Migratetype of an allocation. */
+  readonly migratetype: Uint8Array;
+  /** Zone index the request is bound to, or -1 for the usual zone list. */
+  readonly zone: Int8Array;
+  /** Open loop: virtual time of the operation, ns. Closed loop: pause after the operation before it, ns. */
+  readonly timeNs: Float64Array;
+  /** Pages written at an allocation or touch. */
+  readonly touch: Int32Array;
+  /** The page a recording saw, for verification only; -1 when there is none. */
+  readonly pfn: Float64Array;
+  /** Virtual CPU. */
+  readonly cpu: Int16Array;
+
+  /** Columns of `size` rows. */
+  constructor(size: number) {
+    this.size = size;
+    this.kind = new Uint8Array(size);
+    this.handle = new Int32Array(size);
+    this.order = new Uint8Array(size);
+    this.migratetype = new Uint8Array(size);
+    this.zone = new Int8Array(size);
+    this.timeNs = new Float64Array(size);
+    this.touch = new Int32Array(size);
+    this.pfn = new Float64Array(size);
+    this.cpu = new Int16Array(size);
+  }
+
+  /** Writes one row. */
+  set(
+    row: number,
+    kind: number,
+    handle: number,
+    order: number,
+    migratetype: number,
+    timeNs: number,
+    touch: number,
+    cpu: number,
+    zone = -1,
+    pfn = -1,
+  ): void {
+    this.kind[row] = kind;
+    this.handle[row] = handle;
+    this.order[row] = order;
+    this.migratetype[row] = migratetype;
+    this.zone[row] = zone;
+    this.timeNs[row] = timeNs;
+    this.touch[row] = touch;
+    this.pfn[row] = pfn;
+    this.cpu[row] = cpu;
+  }
+}
+
+/** A stream of operations of one virtual CPU (closed loop), or of a whole recording (open loop). */
+export interface OpStream {
+  /** True when times are virtual times, false when they are pauses. */
+  readonly open: boolean;
+  /** Fills at most `columns.size` rows; returns how many, 0 at the end of the stream. */
+  fill(columns: OpColumns): number;
+}
+
+/** One allocation that exists when the run starts. */
+export interface StartAllocation {
+  /** Its handle. */
+  readonly handle: number;
+  /** Its order. */
+  readonly order: number;
+  /** Its migratetype. */
+  readonly migratetype: number;
+  /** Where it is, for recordings; else the allocator chooses. */
+  readonly pfn?: number;
+}
+
+/** A zone as a recording describes it. */
+export interface RecordedZone {
+  /** DMA, DMA32, Normal or Movable. */
+  readonly name: string;
+  /** First page frame. */
+  readonly startPfn: number;
+  /** Pages from the first to the last. */
+  readonly spannedPages: number;
+  /** Pages that exist. */
+  readonly presentPages: number;
+  /** Pages given to the allocator. */
+  readonly managedPages: number;
+  /** min, low and high watermark in pages. */
+  readonly watermarks: readonly [number, number, number];
+}
+
+/** Free lists, zones and pageblock types at one moment of a recording. */
+export interface RecordedState {
+  /** Pages of the guest's physical address space. */
+  readonly pages: number;
+  /** The zones, ascending. */
+  readonly zones: readonly RecordedZone[];
+  /** Every list that is not empty, heads first. */
+  readonly free: readonly {
+    readonly zone: number;
+    readonly order: number;
+    readonly migratetype: number;
+    readonly pfns: readonly number[];
+  }[];
+  /** Heads of the blocks marked Reported. */
+  readonly reported: readonly number[];
+  /** The migratetype of a pageblock by its number, or -1 where it is not known. */
+  pageblockType(block: number): number;
+}
+
+/** A workload, ready to run. */
+export interface Workload {
+  /** One stream per virtual CPU, or one for a recording. */
+  readonly streams: readonly OpStream[];
+  /** What is allocated when the run starts, in the order of allocation. */
+  readonly start: Iterable<StartAllocation>;
+  /** The state of the free lists when the run starts, from a recording. */
+  readonly state?: RecordedState;
+  /** About how many rows of the trace its operations write, for estimates. */
+  readonly estimatedRows: number;
+  /** When its last operation is due, ns; Infinity for an endless workload. */
+  readonly durationNs: number;
+}
+
+/** What a workload may ask for while it is made. */
+export interface WorkloadContext {
+  /** Pages of memory of the guest. */
+  readonly memoryPages: number;
+  /** Virtual CPUs. */
+  readonly vcpus: number;
+  /** A random stream of this name, the same for every policy. */
+  random(name: string): Random;
+  /** The decompressed bytes of a file that the workload named. */
+  file(path: string): Uint8Array;
+  /** Makes the n-th of the workloads that this one is made of; `name` separates their random streams. */
+  child(index: number, name: string): Workload;
+}

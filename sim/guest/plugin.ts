@@ -1,0 +1,89 @@
+/** What a policy and a workload say of themselves, so that a registry and the assembly can work with them. */
+import type { Options } from "../core/options.ts";
+import type { Workload, WorkloadContext } from "./operations.ts";
+import type { HintingPolicy, PolicyContext } from "./policy.ts";
+
+/** Something a plug-in cannot run without. The assembly refuses a combination that lacks it. */
+export type Need = "requests";
+
+/** A policy as the registry holds it; made by {@link policyPlugin}. */
+export interface PolicyPlugin {
+  /** Name in scenarios, for example `per-order`. */
+  readonly name: string;
+  /** One line: what it does. */
+  readonly summary: string;
+  /** Where the design was posted or merged. */
+  readonly source: string;
+  /** Its options. */
+  readonly options: Options<unknown>;
+  /** What it needs; `requests` means that the host asks for its passes. */
+  readonly needs: readonly Need[];
+  /** Makes one for a guest. */
+  create(context: PolicyContext, options: unknown): HintingPolicy;
+}
+
+/** Declares a policy with typed options. */
+export function policyPlugin<O>(plugin: {
+  readonly name: string;
+  readonly summary: string;
+  readonly source: string;
+  readonly options: Options<O>;
+  readonly needs?: readonly Need[];
+  readonly create: (context: PolicyContext, options: O) => HintingPolicy;
+}): PolicyPlugin {
+  return {
+    ...plugin,
+    options: plugin.options as Options<unknown>,
+    needs: plugin.needs ?? [],
+    create: (context, options) => plugin.create(context, options as O),
+  };
+}
+
+/** A workload inside a workload. */
+export interface ChildConfig {
+  /** Its configuration in input form, `kind` included, without the keys that its parent reads. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Where it stands in the options of its parent. */
+  readonly path: readonly (string | number)[];
+}
+
+/** A workload as the registry holds it; made by {@link workloadPlugin}. */
+export interface WorkloadPlugin {
+  /** Name in scenarios, for example `churn`. */
+  readonly name: string;
+  /** One line: what it does. */
+  readonly summary: string;
+  /** What it imitates or where it comes from. */
+  readonly source: string;
+  /** Its options. */
+  readonly options: Options<unknown>;
+  /** Files that it reads, as the scenario names them. */
+  files(options: unknown): readonly string[];
+  /** The configurations of the workloads that it is made of, in input form, with their place in the options. */
+  children(options: unknown): readonly ChildConfig[];
+  /** The machine it brings along, from its files, or undefined when the scenario decides. */
+  memoryBytes(options: unknown, file: (path: string) => Uint8Array): number | undefined;
+  /** Makes one for a guest. */
+  create(context: WorkloadContext, options: unknown): Workload;
+}
+
+/** Declares a workload with typed options. */
+export function workloadPlugin<O>(plugin: {
+  readonly name: string;
+  readonly summary: string;
+  readonly source: string;
+  readonly options: Options<O>;
+  readonly files?: (options: O) => readonly string[];
+  readonly children?: (options: O) => readonly ChildConfig[];
+  readonly memoryBytes?: (options: O, file: (path: string) => Uint8Array) => number | undefined;
+  readonly create: (context: WorkloadContext, options: O) => Workload;
+}): WorkloadPlugin {
+  return {
+    ...plugin,
+    options: plugin.options as Options<unknown>,
+    files: (options) => plugin.files?.(options as O) ?? [],
+    children: (options) => plugin.children?.(options as O) ?? [],
+    memoryBytes: (options, file) => plugin.memoryBytes?.(options as O, file),
+    create: (context, options) => plugin.create(context, options as O),
+  };
+}

@@ -1,0 +1,67 @@
+/** The interfaces between the guest, the policies and the link to the host. They belong to the guest, which calls them. */
+import type { Costs } from "../host/costs.ts";
+import type { HostAction } from "../host/host.ts";
+import type { Range } from "../memory/range.ts";
+import type { Signal, Sim, Task } from "../core/sim.ts";
+import type { Worker } from "../core/worker.ts";
+import type { Driver } from "./driver.ts";
+import type { Zone } from "./zone.ts";
+
+/** A request that the host makes of the guest's driver. */
+export interface HostRequest {
+  /** Number of the request, from 1. */
+  readonly id: number;
+}
+
+/** A design: when to tell the host about which pages. Every hook is optional. */
+export interface HintingPolicy {
+  /** Only merged blocks of at least this order reach {@link onFree}; the cheap test of the hot path. */
+  readonly freeOrderMin?: number;
+  /** A block was freed and merged into this one. */
+  onFree?(zone: Zone, pfn: number, order: number): void;
+  /** Runs before newly allocated pages are used. */
+  beforeUse?(zone: Zone, pfn: number, order: number): Task;
+  /** An allocation failed: try to get memory back. True when the allocation should be tried again. */
+  onPressure?(order: number): Task<boolean>;
+  /** The host asks for a pass. */
+  onRequest?(request: HostRequest): Task;
+  /** The run starts: called once, at time 0. */
+  start?(): void;
+  /** Whether nothing is running or waiting to run. A policy without it is idle when its worker is. */
+  idle?(): boolean;
+}
+
+/** What a policy gets to work with. */
+export interface PolicyContext {
+  /** Clock and tasks. */
+  readonly sim: Sim;
+  /** The guest's zones, ascending by address. */
+  readonly zones: readonly Zone[];
+  /** The driver: lists, isolation, messages; it writes the rows and charges the time. */
+  readonly driver: Driver;
+  /** The one worker of the driver: its jobs run one after the other. */
+  readonly worker: Worker;
+  /** What things cost, ns. */
+  readonly costs: Costs;
+}
+
+/** The way to the host. */
+export interface HostLink {
+  /** Largest payload of one message in bytes that queue, buffer and encoding allow. */
+  readonly payloadMax: number;
+  /** Payload bytes of these ranges. */
+  sizeOf(ranges: readonly Range[]): number;
+  /** Whether the range can be said in the encoding. */
+  accepts(range: Range): boolean;
+  /**
+   * Sends one message and waits until the host has answered. False when it was not sent because the run is ending.
+   * `prepareNs` is time that the driver spent on the message and that is charged with it.
+   */
+  send(action: HostAction, ranges: readonly Range[], prepareNs: number): Task<boolean>;
+}
+
+/** Signals of a guest that tasks wait for. */
+export interface GuestSignals {
+  /** Pages came back to the free lists. */
+  readonly returned: Signal;
+}

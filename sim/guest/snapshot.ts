@@ -1,0 +1,122 @@
+/** Snapshots of a kernel's free lists, by tag, as recorded beside a page trace. */
+import { z } from "zod";
+import { field, InputError, parseField, show } from "../core/options.ts";
+import { ORDER_MAX } from "./allocator.ts";
+import { ORDER_PAGES } from "../memory/range.ts";
+import type { RecordedState, RecordedZone } from "./operations.ts";
+
+const pages = z.int().min(0).max(2 ** 40);
+
+const zoneSchema = z.object({
+  name: z.string(),
+  wm: z.array(pages).min(3),
+  start: pages,
+  managed: pages,
+  spanned: pages.min(1),
+  present: pages,
+});
+
+const snapshotSchema = z.object({
+  npages: pages.min(1),
+  zones: z.array(zoneSchema).min(1),
+  free: z.array(z.tuple([z.int().min(0), z.int().min(0).max(ORDER_MAX), z.int().min(0).max(4), z.array(pages)])),
+  reported: z.array(pages).default([]),
+  pageblock_mt: z.string().nullish(),
+  pageblock_mt_at: z.record(z.string(), z.string()).nullish(),
+});
+
+const fileSchema = field(z.record(z.string(), snapshotSchema), undefined, { summary: "snapshots by tag" });
+
+type Snapshot = z.infer<typeof snapshotSchema>;
+
+/** The snapshots of a file by tag, in the order of the file. */
+export type Snapshots = ReadonlyMap<string, RecordedState>;
+
+/** Reads the decompressed bytes of a snapshot file. Throws {@link InputError} with the path inside the JSON. */
+export function readSnapshots(bytes: Uint8Array): Snapshots {
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder().decode(bytes));
+  } catch (error) {
+    throw new InputError([], `not JSON: ${(error as Error).message}`);
+  }
+  const file = parseField(fileSchema, json, []);
+  const snapshots = new Map<string, RecordedState>();
+  for (const [tag, snapshot] of Object.entries(file)) snapshots.set(tag, toState(tag, snapshot));
+  if (snapshots.size === 0) throw new InputError([], "no snapshot in the file");
+  return snapshots;
+}
+
+function toState(tag: string, snapshot: Snapshot): RecordedState {
+  const zones = snapshot.zones.map((zone): RecordedZone => ({
+    name: zone.name,
+    startPfn: zone.start,
+    spannedPages: zone.spanned,
+    presentPages: zone.present,
+    managedPages: zone.managed,
+    watermarks: [zone.wm[0], zone.wm[1], zone.wm[2]],
+  }));
+  for (const [index, zone] of zones.entries()) checkZone(tag, index, zone, zones[index - 1], snapshot.npages);
+  const taken = new Set<number>();
+  const free = snapshot.free.map(([zone, order, migratetype, pfns], list) => {
+    if (zone >= zones.length) throw new InputError([tag, "free", list], `there is no zone ${zone}`);
+    for (const pfn of pfns) checkBlock([tag, "free", list], zones[zone], pfn, order, taken);
+    return { zone, order, migratetype, pfns };
+  });
+  const blockType = pageblockTypes(tag, snapshot);
+  return { pages: snapshot.npages, zones, free, reported: snapshot.reported, pageblockType: blockType };
+}
+
+function checkZone(
+  tag: string,
+  index: number,
+  zone: RecordedZone,
+  before: RecordedZone | undefined,
+  npages: number,
+): void {
+  const path = [tag, "zones", index];
+  const end = zone.startPfn + zone.spannedPages;
+  if (before !== undefined && zone.startPfn < before.startPfn + before.spannedPages) {
+    throw new InputError(path, "the zone overlaps the one before it");
+  }
+  if (end > Math.max(npages, 2 ** 20) * 2) {
+    throw new InputError(path, `the zone ends at page ${end}, far beyond the guest`);
+  }
+  if (zone.presentPages > zone.spannedPages || zone.managedPages > zone.presentPages) {
+    throw new InputError(path, "managed, present and spanned pages do not ascend");
+  }
+}
+
+function checkBlock(
+  path: (string | number)[],
+  zone: RecordedZone,
+  pfn: number,
+  order: number,
+  taken: Set<number>,
+): void {
+  const end = zone.startPfn + zone.spannedPages;
+  if (pfn % ORDER_PAGES[order] !== 0) throw new InputError(path, `block ${pfn} is not aligned to order ${order}`);
+  if (pfn < zone.startPfn || pfn + ORDER_PAGES[order] > end) {
+    throw new InputError(path, `block ${pfn} lies outside its zone`);
+  }
+  if (taken.has(pfn)) throw new InputError(path, `block ${pfn} is listed twice`);
+  taken.add(pfn);
+}
+
+/** A function from pageblock number to migratetype, from one text of digits or several with their first pageblock. */
+function pageblockTypes(tag: string, snapshot: Snapshot): (block: number) => number {
+  const runs = new Map<number, string>();
+  if (typeof snapshot.pageblock_mt === "string") runs.set(0, snapshot.pageblock_mt);
+  for (const [first, digits] of Object.entries(snapshot.pageblock_mt_at ?? {})) runs.set(Number(first), digits);
+  const types = new Map<number, number>();
+  for (const [first, digits] of runs) {
+    for (let i = 0; i < digits.length; i++) {
+      const type = digits.charCodeAt(i) - 48;
+      if (!(type >= 0 && type <= 4)) {
+        throw new InputError([tag, "pageblock_mt"], `${show(digits[i])} is not a migratetype`);
+      }
+      types.set(first + i, type);
+    }
+  }
+  return (block) => types.get(block) ?? -1;
+}

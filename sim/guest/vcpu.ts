@@ -1,0 +1,142 @@
+/**
+ * A virtual CPU: takes operations from a stream and runs them on the guest.
+ *
+ * A closed stream pauses after each operation, so that costs and stalls delay what follows. An open stream (a recording) runs
+ * operations at their times; only waiting for memory or for the zone lock delays it.
+ */
+import type { Sim, Task } from "../core/sim.ts";
+import { Event, NONE } from "../core/trace.ts";
+import { FAILED, type Guest } from "./guest.ts";
+import { Op, OpColumns, type OpStream } from "./operations.ts";
+
+const BATCH = 1024;
+
+/** How often an allocation is tried again after the policy or a returned block gave hope. */
+const RETRIES_MAX = 1000;
+
+/** The virtual CPUs of one guest. */
+export class Vcpus {
+  /** Streams that have not ended. */
+  running = 0;
+  /** Operations run. */
+  operations = 0;
+  #sim: Sim;
+  #guest: Guest;
+  #streams: { stream: OpStream; columns: OpColumns; row: number; count: number }[] = [];
+  #kind: number;
+  #stopped = false;
+
+  /** CPUs that run operations on `guest`. */
+  constructor(sim: Sim, guest: Guest) {
+    this.#sim = sim;
+    this.#guest = guest;
+    this.#kind = sim.register("workload", (index) => this.#step(index));
+  }
+
+  /** Starts a stream now. */
+  start(stream: OpStream): void {
+    const columns = new OpColumns(BATCH);
+    const index = this.#streams.push({ stream, columns, row: 0, count: 0 }) - 1;
+    this.running++;
+    this.#next(index, 0);
+  }
+
+  /** No operation starts any more. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  /** Schedules the next operation of a stream; `costNs` is what the one before took. */
+  #next(index: number, costNs: number): void {
+    const state = this.#streams[index];
+    if (state.row === state.count) {
+      state.row = 0;
+      state.count = state.stream.fill(state.columns);
+      if (state.count === 0) {
+        this.running--;
+        return;
+      }
+    }
+    const timeNs = state.columns.timeNs[state.row];
+    const now = this.#sim.now;
+    this.#sim.at(state.stream.open ? Math.max(now, timeNs) : now + costNs + timeNs, this.#kind, index);
+  }
+
+  #step(index: number): void {
+    if (this.#stopped) return;
+    const { columns, row } = this.#streams[index];
+    const guest = this.#guest;
+    const handle = columns.handle[row];
+    const cpu = columns.cpu[row];
+    const kind = columns.kind[row];
+    if (kind <= Op.free && this.#waitsForLock(index)) return;
+    this.operations++;
+    let costNs = 0;
+    if (kind === Op.alloc) {
+      costNs = guest.alloc(
+        handle,
+        columns.order[row],
+        columns.migratetype[row],
+        columns.zone[row],
+        columns.touch[row],
+        cpu,
+      );
+      if (costNs === FAILED || guest.policy.beforeUse !== undefined) {
+        this.#sim.spawn(this.#finishAlloc(index, costNs));
+        return;
+      }
+    } else if (kind === Op.free) costNs = guest.free(handle, cpu);
+    else if (kind === Op.touch) costNs = guest.touch(handle, columns.touch[row], cpu);
+    this.#streams[index].row++;
+    this.#next(index, costNs);
+  }
+
+  /** While the driver holds the zone lock an operation waits: the step runs again when the lock is free. */
+  #waitsForLock(index: number): boolean {
+    const { columns, row } = this.#streams[index];
+    const free = columns.kind[row] === Op.free;
+    const zone = free ? this.#guest.zoneOfHandle(columns.handle[row]) : columns.zone[row];
+    if (free && zone < 0) return false;
+    const waitNs = this.#guest.lockedUntilNs(zone) - this.#sim.now;
+    if (waitNs <= 0) return false;
+    this.#stallRow(waitNs, columns.cpu[row]);
+    this.#sim.after(waitNs, this.#kind, index);
+    return true;
+  }
+
+  /** The slow way of an allocation: waits for memory that the driver has or can get, then runs the policy's hook. */
+  *#finishAlloc(index: number, firstNs: number): Task {
+    const { columns, row } = this.#streams[index];
+    const guest = this.#guest;
+    const handle = columns.handle[row];
+    const order = columns.order[row];
+    const cpu = columns.cpu[row];
+    const startNs = this.#sim.now;
+    let costNs = firstNs;
+    for (let tries = 0; costNs === FAILED && tries < RETRIES_MAX; tries++) {
+      if (!(yield* this.#memoryMayReturn(order)) || this.#stopped) break;
+      costNs = guest.alloc(handle, order, columns.migratetype[row], columns.zone[row], columns.touch[row], cpu);
+    }
+    if (this.#stopped) return;
+    if (this.#sim.now > startNs) this.#stallRow(this.#sim.now - startNs, cpu);
+    if (costNs === FAILED) {
+      guest.allocFailed(handle, order, columns.zone[row], cpu);
+      costNs = 0;
+    } else if (guest.policy.beforeUse !== undefined) yield* guest.beforeUse(handle);
+    this.#streams[index].row++;
+    this.#next(index, costNs);
+  }
+
+  /** Lets the policy get memory back, or waits for blocks that the driver is about to put back; false when neither helps. */
+  *#memoryMayReturn(order: number): Task<boolean> {
+    const guest = this.#guest;
+    if (guest.policy.onPressure !== undefined && (yield* guest.policy.onPressure(order))) return true;
+    if (guest.isolatedPages + guest.heldPages === 0) return false;
+    yield guest.returned;
+    return true;
+  }
+
+  #stallRow(waitNs: number, cpu: number): void {
+    this.#sim.trace.write(Event.stall, NONE, NONE, NONE, NONE, NONE, NONE, waitNs, this.#guest.index, cpu);
+  }
+}

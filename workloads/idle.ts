@@ -1,0 +1,38 @@
+/** A guest that does nothing for a while. */
+import { duration } from "../sim/core/options.ts";
+import { Op, type OpColumns, type OpStream } from "../sim/guest/operations.ts";
+import { type WorkloadPlugin, workloadPlugin } from "../sim/guest/plugin.ts";
+
+/** Options of the idle workload. */
+export interface IdleOptions {
+  /** How long, ns. */
+  readonly duration: number;
+}
+
+/** A stream with a single pause. */
+function pause(delayNs: number): OpStream {
+  let sent = false;
+  return {
+    open: false,
+    fill(columns: OpColumns): number {
+      if (sent) return 0;
+      sent = true;
+      columns.set(0, Op.wait, 0, 0, 0, delayNs, 0, 0);
+      return 1;
+    },
+  };
+}
+
+/** The plug-in. */
+export const idle: WorkloadPlugin = workloadPlugin<IdleOptions>({
+  name: "idle",
+  summary: "nothing is allocated or freed",
+  source: "baseline",
+  options: { fields: { duration: duration("10s", { summary: "how long" }) } },
+  create: (_context, options) => ({
+    streams: [pause(options.duration)],
+    start: [],
+    estimatedRows: 0,
+    durationNs: options.duration,
+  }),
+});

@@ -1,0 +1,163 @@
+/** Workloads one after the other, each for a given time: a day of a guest. */
+import { z } from "zod";
+import { durationSchema, field, type Options } from "../sim/core/options.ts";
+import {
+  Op,
+  OpColumns,
+  type OpStream,
+  type StartAllocation,
+  type Workload,
+  type WorkloadContext,
+} from "../sim/guest/operations.ts";
+import { type WorkloadPlugin, workloadPlugin } from "../sim/guest/plugin.ts";
+import { Handles } from "./handles.ts";
+
+/** One phase: a workload and what is said of it here. */
+export interface Phase {
+  /** How long, ns; until its workload ends when left out. */
+  readonly for?: number | undefined;
+  /** Whether what it still holds at its end stays allocated. */
+  readonly keep: boolean;
+  /** The workload in input form. */
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+/** Options of phases. */
+export interface PhasesOptions {
+  /** The phases in order. */
+  readonly phases: readonly Phase[];
+}
+
+const phaseSchema = z.looseObject({
+  kind: z.string(),
+  for: durationSchema(1000).optional(),
+  keep: z.boolean().default(false),
+}).transform(({ for: forNs, keep, ...config }): Phase => ({ for: forNs, keep, config }));
+
+const options: Options<PhasesOptions> = {
+  fields: {
+    phases: field(z.array(phaseSchema).min(1) as unknown as z.ZodType<readonly Phase[]>, undefined, {
+      summary: "workloads in order, each with `for: 10s` (how long) and `keep: true` (what it holds at its end stays)",
+    }),
+  },
+};
+
+/** One CPU's way through the phases. */
+class PhaseStream implements OpStream {
+  readonly open = false;
+  #phases: readonly Phase[];
+  #workloads: readonly Workload[];
+  #cpu: number;
+  #handles: Handles;
+  #index = -1;
+  #columns = new OpColumns(256);
+  #row = 0;
+  #count = 0;
+  #leftNs = 0;
+  /** Live allocations of the phase: its handle to ours. */
+  #live = new Map<number, number>();
+  /** Operations to hand out before the phase goes on: allocations it starts with, frees at its end. */
+  #extra: [kind: number, handle: number, order: number, type: number][] = [];
+
+  constructor(phases: readonly Phase[], workloads: readonly Workload[], cpu: number, cpus: number) {
+    this.#phases = phases;
+    this.#workloads = workloads;
+    this.#cpu = cpu;
+    this.#handles = new Handles(cpu, cpus);
+  }
+
+  fill(columns: OpColumns): number {
+    let row = 0;
+    while (row < columns.size) {
+      const extra = this.#extra.shift();
+      if (extra !== undefined) {
+        const [kind, handle, order, type] = extra;
+        columns.set(row++, kind, handle, order, type, 0, 2 ** order, this.#cpu);
+      } else if (this.#row < this.#count) this.#copy(columns, row++);
+      else if (!this.#refill()) break;
+    }
+    return row;
+  }
+
+  /** Fills the buffer from the phase, or goes on to the next phase; false after the last. */
+  #refill(): boolean {
+    const stream = this.#index < 0 ? undefined : this.#workloads[this.#index].streams[this.#cpu];
+    this.#row = 0;
+    this.#count = stream === undefined || this.#leftNs <= 0 ? 0 : stream.fill(this.#columns);
+    return this.#count > 0 || this.#nextPhase();
+  }
+
+  #nextPhase(): boolean {
+    if (this.#index >= 0 && !this.#phases[this.#index].keep) {
+      for (const handle of this.#live.values()) {
+        this.#extra.push([Op.free, handle, 0, 0]);
+        this.#handles.give(handle);
+      }
+    }
+    this.#live.clear();
+    if (++this.#index >= this.#phases.length) return this.#extra.length > 0;
+    this.#leftNs = this.#phases[this.#index].for ?? Infinity;
+    for (const { handle, order, migratetype } of startOf(this.#workloads[this.#index], this.#cpu)) {
+      this.#extra.push([Op.alloc, this.#own(handle), order, migratetype]);
+    }
+    return true;
+  }
+
+  #own(handle: number): number {
+    const ours = this.#handles.take();
+    this.#live.set(handle, ours);
+    return ours;
+  }
+
+  /** Copies an operation of the phase under our handle; one after the end of the phase becomes the pause until its end. */
+  #copy(columns: OpColumns, row: number): void {
+    const from = this.#columns;
+    const at = this.#row++;
+    const pauseNs = from.timeNs[at];
+    if (pauseNs > this.#leftNs) {
+      columns.set(row, Op.wait, 0, 0, 0, this.#leftNs, 0, this.#cpu);
+      this.#leftNs = 0;
+      this.#count = this.#row = 0;
+      return;
+    }
+    this.#leftNs -= pauseNs;
+    const kind = from.kind[at];
+    const handle = kind === Op.alloc ? this.#own(from.handle[at]) : this.#live.get(from.handle[at]) ?? 0;
+    columns.set(row, kind, handle, from.order[at], from.migratetype[at], pauseNs, from.touch[at], this.#cpu);
+    if (kind === Op.free) {
+      this.#live.delete(from.handle[at]);
+      this.#handles.give(handle);
+    }
+  }
+}
+
+/** The start allocations of a workload that belong to one CPU: generators number them by CPU. */
+function* startOf(workload: Workload, cpu: number): Generator<StartAllocation> {
+  const cpus = workload.streams.length;
+  for (const allocation of workload.start) if (allocation.handle % cpus === cpu) yield allocation;
+}
+
+function create(context: WorkloadContext, { phases }: PhasesOptions): Workload {
+  const { vcpus } = context;
+  const workloads = phases.map((_, index) => context.child(index, `phase${index}`));
+  const padded = workloads.map((workload) => ({
+    ...workload,
+    streams: Array.from({ length: vcpus }, (_, cpu) => workload.streams[cpu] ?? { open: false, fill: () => 0 }),
+  }));
+  return {
+    streams: Array.from({ length: vcpus }, (_, cpu) => new PhaseStream(phases, padded, cpu, vcpus)),
+    start: [],
+    estimatedRows: workloads.reduce((sum, { estimatedRows }) => sum + estimatedRows, 0),
+    durationNs: workloads.reduce((sum, { durationNs }, i) => sum + Math.min(durationNs, phases[i].for ?? Infinity), 0),
+  };
+}
+
+/** The plug-in. */
+export const phases: WorkloadPlugin = workloadPlugin<PhasesOptions>({
+  name: "phases",
+  summary: "workloads one after the other, each for a given time",
+  source: "baseline",
+  options,
+  children: (settings) => settings.phases.map(({ config }, index) => ({ config, path: ["phases", index] })),
+  create,
+});
