@@ -1,8 +1,62 @@
 /**
- * x
+ * hintsim simulates how a virtual machine gives free memory back to its host: a guest page allocator, a driver with a policy,
+ * a wire encoding, a virtqueue and a host, on one virtual clock.
+ *
+ * ```ts
+ * import { load, simulate } from "./mod.ts";
+ *
+ * const loaded = await load(`
+ * hintsim: 1
+ * machine: {memory: 1GiB}
+ * workload: {kind: fill-drain, cycles: 1}
+ * policy: {kind: free-page-reporting}
+ * `);
+ * const [run] = simulate(loaded);
+ * console.log(run.summary.returned_bytes, run.fingerprint);
+ * ```
+ *
  * @module
  */
-import { z } from "zod";
-import { parseDocument } from "yaml";
-/** a */
-export const A: number = z.int().parse(3) + (parseDocument("a: 1").errors.length);
+import { policies } from "./policies/mod.ts";
+import { type Loaded, type LoadOptions, loadScenario } from "./sim/load.ts";
+import { type RunResult, simulateLoaded, type SimulateOptions } from "./sim/simulate.ts";
+import { workloads } from "./workloads/mod.ts";
+
+export { EVENTS } from "./sim/core/trace.ts";
+export type { EventColumns } from "./sim/core/memory_sink.ts";
+export type { Range } from "./sim/memory/range.ts";
+export { LoadError } from "./sim/load.ts";
+export type { Loaded, LoadOptions, ReadFile } from "./sim/load.ts";
+export { SAMPLE_COLUMNS } from "./sim/samples.ts";
+export type { RunResult, SampleColumns, SimulateOptions } from "./sim/simulate.ts";
+export type { Cell, SummaryRow } from "./sim/summary_row.ts";
+
+/**
+ * Loads a scenario and the files that it names. `source` is a path (read with `options.read`), the text of a scenario, or an
+ * object in the form of one. Throws {@link LoadError} with one sentence that names the place.
+ *
+ * ```ts
+ * import { load } from "./mod.ts";
+ *
+ * const loaded = await load({ hintsim: 1, workload: { kind: "idle" } }, { set: ["machine.memory=1GiB,2GiB"] });
+ * if (loaded.runs.length !== 2) throw new Error("two values are two runs");
+ * ```
+ */
+export function load(source: string | Readonly<Record<string, unknown>>, options: LoadOptions = {}): Promise<Loaded> {
+  return loadScenario(source, options, { policies, workloads });
+}
+
+/**
+ * Simulates every run of a loaded scenario: synchronous and pure, the same result each time.
+ *
+ * ```ts
+ * import { load, simulate } from "./mod.ts";
+ *
+ * const loaded = await load({ hintsim: 1, machine: { memory: "64MiB" }, workload: { kind: "idle", duration: "1s" } });
+ * const [run] = simulate(loaded, { events: true, check: true });
+ * if (run.problems.length > 0 || run.events === undefined) throw new Error(run.problems[0]);
+ * ```
+ */
+export function simulate(loaded: Loaded, options: SimulateOptions = {}): RunResult[] {
+  return simulateLoaded(loaded, options);
+}

@@ -158,6 +158,7 @@ export class EventHeap {
     return true;
   }
 
+  /** Removes cancelled entries from the top, so that the top is the earliest pending event. */
   private dropCancelledTop(): void {
     while (this.cancelled > 0 && this.pending[this.heapSlots[0]] === 0) {
       const slot = this.heapSlots[0];
@@ -167,6 +168,7 @@ export class EventHeap {
     }
   }
 
+  /** Takes the top out of the heap; its slot stays taken. */
   private removeTop(): void {
     const last = --this.entries;
     if (last > 0) this.siftDown(0, this.heapTimes[last], this.heapSlots[last]);
@@ -247,12 +249,14 @@ export class EventHeap {
     return slot;
   }
 
+  /** Makes a slot free again. */
   private releaseSlot(slot: number): void {
     if (this.generations[slot] >= this.generationMax) return; // retired
     this.targets[slot] = this.freeSlot;
     this.freeSlot = slot;
   }
 
+  /** Doubles all arrays. */
   private grow(): void {
     const capacity = Math.min(this.capacity * 2, this.slotsMax);
     this.capacity = capacity;

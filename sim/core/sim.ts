@@ -16,8 +16,8 @@ export type Task<T = void> = Generator<Wait, T, void>;
 /** Runs one event: `target` and `payload` are what was given to {@link Sim.at}. */
 export type Handler = (target: number, payload: number) => void;
 
-/** How {@link Sim.run} ended: nothing left, the time limit, the event limit of this call, or {@link Sim.halt}. */
-export type RunEnd = "done" | "until" | "limit" | "halted";
+/** How {@link Sim.run} ended: nothing left, the time limit, the event limit of this call, a pause, or a halt. */
+export type RunEnd = "done" | "until" | "limit" | "paused" | "halted";
 
 /** The largest virtual time: 2^53 ns, 104 days. */
 export const TIME_MAX_NS: number = Number.MAX_SAFE_INTEGER;
@@ -59,6 +59,7 @@ export class Sim {
   #executed = 0;
   #lastKind = -1;
   #halted: string | undefined;
+  #paused = false;
   readonly #resumeKind: number;
 
   /** A simulation at time 0. Without a trace, rows go nowhere. */
@@ -135,6 +136,11 @@ export class Sim {
     waiting.length = 0;
   }
 
+  /** Makes {@link Sim.run} return after the present event; the next call goes on. */
+  pause(): void {
+    this.#paused = true;
+  }
+
   /** Ends the run after the present event, with a reason that the caller reports as a finding. */
   halt(reason: string): void {
     this.#halted ??= reason;
@@ -147,7 +153,9 @@ export class Sim {
   run(untilNs = Infinity, eventsMax = Infinity): RunEnd {
     const heap = this.#heap;
     const stopAt = this.#executed + eventsMax;
+    this.#paused = false;
     while (this.#halted === undefined) {
+      if (this.#paused) return "paused";
       const timeNs = heap.peekTimeNs();
       if (timeNs > untilNs || timeNs === Infinity) {
         if (untilNs !== Infinity && untilNs > this.#now) this.#moveTo(untilNs);

@@ -6,6 +6,7 @@ export class Worker {
   #sim: Sim;
   #jobs: (() => Task)[] = [];
   #running = false;
+  #closed = false;
 
   /** An idle worker. */
   constructor(sim: Sim) {
@@ -19,10 +20,17 @@ export class Worker {
 
   /** Appends a job; it starts as an event of the present instant when the worker is idle. */
   post(job: () => Task): void {
+    if (this.#closed) return;
     this.#jobs.push(job);
     if (this.#running) return;
     this.#running = true;
     this.#sim.spawn(this.#run());
+  }
+
+  /** Drops the jobs that wait and takes no more; the one that runs goes on to its end. */
+  close(): void {
+    this.#closed = true;
+    this.#jobs.length = 0;
   }
 
   *#run(): Task {

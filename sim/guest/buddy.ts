@@ -202,23 +202,35 @@ export class Buddy implements Allocator {
     const counts = new Int32Array(ORDERS);
     let free = 0;
     let reported = 0;
+    const blocks: { pfn: number; order: number }[] = [];
     for (let list = 0; list < LISTS; list++) {
       const order = Math.floor(list / MIGRATETYPE_COUNT);
       const sentinel = this.#sentinels + list;
       for (let node = this.#next[sentinel], last = sentinel; node !== sentinel; node = this.#next[node]) {
         this.#validateNode(node, last, order, list % MIGRATETYPE_COUNT);
+        blocks.push({ pfn: this.#pfnOf(node), order });
         counts[order]++;
         free += ORDER_PAGES[order];
         if (this.#state[node] >= REPORTED) reported += ORDER_PAGES[order];
         last = node;
       }
     }
+    this.#validateDistinct(blocks);
     if (free !== this.#freePages) throw new Error(`Free pages ${this.#freePages}, on the lists ${free}`);
     if (reported !== this.#reportedPages) throw new Error(`Reported ${this.#reportedPages}, on the lists ${reported}`);
     for (let order = 0; order < ORDERS; order++) {
       if (counts[order] !== this.#nrFree[order]) {
         throw new Error(`nr_free of order ${order} is ${this.#nrFree[order]}, on the lists ${counts[order]}`);
       }
+    }
+  }
+
+  #validateDistinct(blocks: { pfn: number; order: number }[]): void {
+    blocks.sort((a, b) => a.pfn - b.pfn || a.order - b.order);
+    for (let i = 1; i < blocks.length; i++) {
+      const { pfn, order } = blocks[i - 1];
+      if (pfn + ORDER_PAGES[order] <= blocks[i].pfn) continue;
+      throw new Error(`Block ${pfn} of order ${order} overlaps block ${blocks[i].pfn} of order ${blocks[i].order}`);
     }
   }
 

@@ -35,12 +35,16 @@ function canSteal(order: number, migratetype: number): boolean {
   return order >= Math.floor(PAGEBLOCK_ORDER / 2) || migratetype === RECLAIMABLE || migratetype === UNMOVABLE;
 }
 
-/** Moves every free block of the pageblock of `pfn` to the tail of the lists of `migratetype`; returns the pages moved. */
+/**
+ * Moves the free blocks of the pageblock of `pfn` to the tail of the lists of `migratetype`; returns the pages moved. Where the
+ * zone begins inside the pageblock only those from `pfn` on move, and where it ends inside none (`move_freepages_block`).
+ */
 function moveFreePages(zone: Allocator, pfn: number, migratetype: number): number {
-  const start = Math.max(zone.startPfn, Math.floor(pfn / PAGEBLOCK_PAGES) * PAGEBLOCK_PAGES);
-  const end = Math.min(zone.startPfn + zone.pages, (Math.floor(pfn / PAGEBLOCK_PAGES) + 1) * PAGEBLOCK_PAGES);
+  const first = Math.floor(pfn / PAGEBLOCK_PAGES) * PAGEBLOCK_PAGES;
+  const end = first + PAGEBLOCK_PAGES;
+  if (end > zone.startPfn + zone.pages) return 0;
   let moved = 0;
-  for (let page = start; page < end;) {
+  for (let page = first < zone.startPfn ? pfn : first; page < end;) {
     const order = zone.orderAt(page);
     if (order < 0) {
       page++;
@@ -69,6 +73,7 @@ function steal(zone: Allocator, pfn: number, order: number, migratetype: number,
   }
   if (!whole) return single();
   const free = moveFreePages(zone, pfn, migratetype);
+  if (free === 0) return single();
   if (free >= PAGEBLOCK_PAGES / 2) zone.setPageblockType(pfn, migratetype);
 }
 

@@ -111,6 +111,16 @@ export class Guest {
     return costs.allocNs + this.#zero(pfn, pages, cpu) + this.#write(pfn, Math.min(touch, pages), cpu);
   }
 
+  /** Allocates before the run starts, without rows or time; where `pfn` says when it is given. A failure counts nowhere. */
+  allocAtStart(handle: number, order: number, migratetype: number, pfn: number | undefined): void {
+    if (pfn !== undefined) {
+      this.allocations.put(handle, pfn, order, this.zoneOf(pfn).index);
+      return;
+    }
+    const found = this.#take(order, migratetype, -1);
+    if (found !== undefined) this.allocations.put(handle, found.pfn, order, found.zone);
+  }
+
   /** Notes that an allocation failed for good; its free will be skipped. */
   allocFailed(handle: number, order: number, zone: number, cpu: number): void {
     this.allocations.fail(handle);

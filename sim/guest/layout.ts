@@ -48,9 +48,10 @@ export function zonesOfState(state: RecordedState): Zone[] {
   const zones = state.zones.map((zone, index) => {
     const { name, startPfn, spannedPages, presentPages, managedPages, watermarks: [min, low, high] } = zone;
     const allocator = new Buddy(startPfn, spannedPages, MOVABLE);
-    for (let page = startPfn; page < startPfn + spannedPages; page += PAGEBLOCK_PAGES) {
-      const type = state.pageblockType(Math.floor(page / PAGEBLOCK_PAGES));
-      if (type >= 0) allocator.setPageblockType(page, type);
+    const first = Math.floor(startPfn / PAGEBLOCK_PAGES);
+    for (let block = first; block * PAGEBLOCK_PAGES < startPfn + spannedPages; block++) {
+      const type = state.pageblockType(block);
+      if (type >= 0) allocator.setPageblockType(block * PAGEBLOCK_PAGES, type);
     }
     const present = presentRanges(startPfn, spannedPages, presentPages);
     return new Zone({ index, name, allocator, present, managedPages, watermarks: { min, low, high } });

@@ -35,16 +35,24 @@ export function* messagesOf(ranges: readonly Range[], limit: number, encoding: S
     from += whole;
     if (whole > 0) head = undefined;
     if (next !== undefined && (whole === 0 || pagesTakeRoom)) {
-      const part = (count: number): Range => ({ pfn: next.pfn, count });
-      const last = largest(next.count - 1, (count) => encoding.accepts(part(count)) && fits([...message, part(count)]));
+      const unit = unitOf(next, encoding);
+      const part = (units: number): Range => ({ pfn: next.pfn, count: units * unit });
+      const last = unit * largest(Math.ceil(next.count / unit) - 1, (units) => fits([...message, part(units)]));
       if (last > 0) {
-        message.push(part(last));
+        message.push({ pfn: next.pfn, count: last });
         head = { pfn: next.pfn + last, count: next.count - last };
       }
     }
     if (message.length === 0) throw new RangeError(`A message of ${limit} bytes cannot hold a single page`);
     yield message;
   }
+}
+
+/** The smallest piece of a range that can be said in the encoding, in pages: a page, or the granule of a bitmap. */
+function unitOf({ pfn, count }: Range, encoding: SizedEncoding): number {
+  let unit = 1;
+  while (unit < count && !encoding.accepts({ pfn, count: unit })) unit *= 2;
+  return unit;
 }
 
 /** The largest count up to `max` for which a monotone test holds (it holds for 0): doubling, then halving. */

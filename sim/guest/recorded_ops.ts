@@ -7,6 +7,7 @@
 import { InputError } from "../core/options.ts";
 import { PageBitmap } from "../memory/bitmap.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
+import { ORDER_MAX } from "./allocator.ts";
 import { Op, OpColumns, type RecordedState, type StartAllocation } from "./operations.ts";
 import type { Recording } from "./recording.ts";
 
@@ -54,7 +55,7 @@ class Reader {
     this.#recording = recording;
     this.#state = state;
     const end = state === undefined
-      ? 2 ** 40
+      ? endOfBlocks(recording)
       : Math.max(...state.zones.map((zone) => zone.startPfn + zone.spannedPages));
     this.#used = new PageBitmap(end);
     this.#unused = new PageBitmap(end);
@@ -90,7 +91,7 @@ class Reader {
   #alloc(columns: OpColumns, at: number, row: number, timeNs: number): void {
     const { pfn, order, migratetype, cpu } = this.#recording;
     const pages = ORDER_PAGES[order[row]];
-    const zone = this.#zoneOf(pfn[row], row);
+    const zone = this.#zoneOf(pfn[row], pages, row);
     if (pfn[row] % pages !== 0) throw problem(row, `page ${pfn[row]} is not aligned to order ${order[row]}`);
     if (this.#used.countRange(pfn[row], pages) > 0) throw problem(row, `allocates page ${pfn[row]}, which is in use`);
     this.#setUsed(pfn[row], pages, true);
@@ -103,7 +104,7 @@ class Reader {
   #freeRow(columns: OpColumns, at: number, row: number, timeNs: number): void {
     const { pfn, order, migratetype, cpu } = this.#recording;
     const pages = ORDER_PAGES[order[row]];
-    const zone = this.#zoneOf(pfn[row], row);
+    const zone = this.#zoneOf(pfn[row], pages, row);
     if (pfn[row] % pages !== 0) throw problem(row, `page ${pfn[row]} is not aligned to order ${order[row]}`);
     if (this.#unused.countRange(pfn[row], pages) > 0) {
       throw problem(row, `frees page ${pfn[row]}, which is not allocated`);
@@ -129,13 +130,23 @@ class Reader {
     (used ? this.#unused : this.#used).clearRange(pfn, pages);
   }
 
-  #zoneOf(pfn: number, row: number): number {
+  #zoneOf(pfn: number, pages: number, row: number): number {
     if (this.#state === undefined) return -1;
     const { zones } = this.#state;
     const zone = zones.findIndex(({ startPfn, spannedPages }) => pfn >= startPfn && pfn < startPfn + spannedPages);
     if (zone < 0) throw problem(row, `page ${pfn} lies outside of every zone`);
+    if (pfn + pages > zones[zone].startPfn + zones[zone].spannedPages) {
+      throw problem(row, `the ${pages} pages from ${pfn} on end outside of their zone`);
+    }
     return zone;
   }
+}
+
+/** A page after every block of the recording. */
+function endOfBlocks({ count, pfn }: Recording): number {
+  let last = 0;
+  for (let row = 0; row < count; row++) last = Math.max(last, pfn[row]);
+  return last + ORDER_PAGES[ORDER_MAX];
 }
 
 function problem(row: number, message: string): InputError {

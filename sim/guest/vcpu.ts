@@ -4,7 +4,7 @@
  * A closed stream pauses after each operation, so that costs and stalls delay what follows. An open stream (a recording) runs
  * operations at their times; only waiting for memory or for the zone lock delays it.
  */
-import type { Sim, Task } from "../core/sim.ts";
+import { Signal, type Sim, type Task } from "../core/sim.ts";
 import { Event, NONE } from "../core/trace.ts";
 import { FAILED, type Guest } from "./guest.ts";
 import { Op, OpColumns, type OpStream } from "./operations.ts";
@@ -20,6 +20,8 @@ export class Vcpus {
   running = 0;
   /** Operations run. */
   operations = 0;
+  /** Notified when the last stream has ended. */
+  readonly finished: Signal = new Signal();
   #sim: Sim;
   #guest: Guest;
   #streams: { stream: OpStream; columns: OpColumns; row: number; count: number }[] = [];
@@ -53,7 +55,7 @@ export class Vcpus {
       state.row = 0;
       state.count = state.stream.fill(state.columns);
       if (state.count === 0) {
-        this.running--;
+        if (--this.running === 0) this.#sim.notify(this.finished);
         return;
       }
     }

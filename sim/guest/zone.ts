@@ -1,6 +1,15 @@
 /** A memory zone: an allocator with the figures the kernel keeps beside it, and the isolation of free blocks. */
-import { ORDER_PAGES } from "../memory/range.ts";
-import { type Allocator, ISOLATE, MOVABLE, PAGEBLOCK_ORDER, PAGEBLOCK_PAGES, RECLAIMABLE } from "./allocator.ts";
+import { ORDER_PAGES, pagesOf } from "../memory/range.ts";
+import {
+  type Allocator,
+  ISOLATE,
+  MIGRATETYPE_COUNT,
+  MOVABLE,
+  ORDER_MAX,
+  PAGEBLOCK_ORDER,
+  PAGEBLOCK_PAGES,
+  RECLAIMABLE,
+} from "./allocator.ts";
 import { fallback } from "./fallback.ts";
 import type { Watermarks } from "./watermarks.ts";
 
@@ -55,6 +64,22 @@ export class Zone {
   /** Whether the page lies between the first and the last page of the zone. */
   spans(pfn: number): boolean {
     return pfn >= this.allocator.startPfn && pfn < this.endPfn;
+  }
+
+  /** Pages that exist, without the holes. */
+  get presentPages(): number {
+    return pagesOf(this.present);
+  }
+
+  /** Calls `visit` for every free block, list by list, from order 0 up. */
+  forEachFree(visit: (pfn: number, order: number) => void): void {
+    const { allocator } = this;
+    for (let order = 0; order <= ORDER_MAX; order++) {
+      if (allocator.nrFree(order) === 0) continue;
+      for (let type = 0; type < MIGRATETYPE_COUNT; type++) {
+        for (let pfn = allocator.first(order, type); pfn >= 0; pfn = allocator.next(pfn, order)) visit(pfn, order);
+      }
+    }
   }
 
   /** Takes 2^order pages of a migratetype, from another type's lists if its own are empty; the first page, or -1. */

@@ -35,7 +35,7 @@ function moments(distribution: Distribution, name: string): { mean: number; vari
   return { mean, variance: squares / 1e6 - mean * mean };
 }
 
-// The constants of the four tables below were made with Python's decimal module at 60 digits, from the exact doubles.
+// The constants of the tables below were made with Python's decimal module at 60 digits, from the exact doubles.
 Deno.test("naturalLog against 60-digit arithmetic", () => {
   const known = [
     [1.1102230246251565e-16, -36.7368005696771],

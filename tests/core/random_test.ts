@@ -101,6 +101,22 @@ Deno.test("nextBelow: the twin in big integers draws the same", () => {
   assert.equal(random.nextBelow(1), 0);
 });
 
+Deno.test("nextBelow: the draws where rounding or the bound matters", () => {
+  function below(n: number, ...words: number[]): number {
+    const random = Random.fromState([1, 2, 3, 4]);
+    random.nextUint32 = () => words.shift()!;
+    const drawn = random.nextBelow(n);
+    assert.equal(words.length, 0);
+    return drawn;
+  }
+  // The product is 2^63 + 2^32 - 1200; as a double, less its low half, it falls just short of 2^63.
+  assert.equal(below(2 ** 32 - 48, 2 ** 31 + 25), 2 ** 31);
+  assert.equal(below(2 ** 32, 0xffffffff), 0xffffffff);
+  // 3 is cut to one bit; 2^32 + 1 is the bound itself and drawn again.
+  assert.equal(below(2 ** 32 + 1, 3, 1, 1, 0), 2 ** 32);
+  assert.equal(below(2 ** 53, 0xffffffff, 0xffffffff), 2 ** 53 - 1);
+});
+
 /** Pearson's statistic of counts against equal shares, in standard deviations from what is expected. */
 function chiSquareSigmas(counts: readonly number[]): number {
   const expected = counts.reduce((sum, count) => sum + count, 0) / counts.length;

@@ -1,0 +1,51 @@
+/** From what the user named (a scenario or a bare recording) to what can be simulated. */
+import { type Loaded, LoadError, loadScenario } from "../load.ts";
+import type { Setting } from "../grid.ts";
+import type { Registries } from "../scenario.ts";
+import { baseName, folderOf, isRecording, readFile, resolvePath, siblingSnapshots } from "./files.ts";
+import { type Io, UsageError } from "./io.ts";
+
+/** What the user set beside the file. */
+export interface OpenOptions {
+  /** Settings in the order of the command line. */
+  readonly settings: readonly Setting[];
+  /** Replications. */
+  readonly reps: number;
+}
+
+/** Loads a scenario or a recording. Throws {@link UsageError}. */
+export async function openScenario(
+  io: Io,
+  path: string,
+  options: OpenOptions,
+  registries: Registries,
+): Promise<Loaded> {
+  const full = resolvePath(io.userFolder, path);
+  const read = (name: string) => readFile(resolvePath(folderOf(full), name), name);
+  try {
+    if (isRecording(path)) {
+      const scenario = recordingScenario(full, options.settings);
+      return await loadScenario(scenario, { ...options, read, label: path }, registries);
+    }
+    let text = new TextDecoder("utf-8", { fatal: true }).decode(readFile(full, path));
+    if (!text.includes("\n")) text += "\n";
+    return await loadScenario(text, { ...options, read, label: path }, registries);
+  } catch (error) {
+    if (error instanceof LoadError) throw new UsageError(error.message);
+    if (error instanceof TypeError) throw new UsageError(`${path}: is not a text in UTF-8; wanted is a scenario in YAML`);
+    throw error;
+  }
+}
+
+function recordingScenario(full: string, settings: readonly Setting[]): Record<string, unknown> {
+  const snapshots = settings.some(({ key }) => key === "machine.memory") ? undefined : siblingSnapshots(full);
+  return {
+    hintsim: 1,
+    name: baseName(full).replace(/\.csv(\.gz)?$/, ""),
+    workload: {
+      kind: "page-trace",
+      file: baseName(full),
+      ...(snapshots === undefined ? {} : { snapshots: baseName(snapshots) }),
+    },
+  };
+}

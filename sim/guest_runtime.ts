@@ -1,0 +1,235 @@
+/** One guest of a run: its models, wired, and its start state. */
+import type { Encoding } from "./abi/encoding.ts";
+import { InputError } from "./core/options.ts";
+import { type Random, randomStream } from "./core/random.ts";
+import type { Sim } from "./core/sim.ts";
+import { Event, NONE } from "./core/trace.ts";
+import { Worker } from "./core/worker.ts";
+import { Driver } from "./guest/driver.ts";
+import { Guest } from "./guest/guest.ts";
+import { carve, layoutZones, zonesOfState } from "./guest/layout.ts";
+import type { Workload, WorkloadContext } from "./guest/operations.ts";
+import type { HintingPolicy } from "./guest/policy.ts";
+import type { Requests } from "./guest/requests.ts";
+import { Vcpus } from "./guest/vcpu.ts";
+import type { Zone } from "./guest/zone.ts";
+import { Backing, type HostMemory } from "./host/backing.ts";
+import type { Costs } from "./host/costs.ts";
+import { Judge } from "./host/judge.ts";
+import { PageBitmap } from "./memory/bitmap.ts";
+import { ORDER_PAGES, PAGE_SIZE } from "./memory/range.ts";
+import type { GuestSpec, Scenario, WorkloadSpec } from "./scenario.ts";
+import { Link } from "./virtio/link.ts";
+import { Hypercall, type Transport, type TransportParts } from "./virtio/transport.ts";
+import { Virtqueue } from "./virtio/virtqueue.ts";
+
+/** Memory of a guest when neither scenario nor workload says. */
+const MEMORY_DEFAULT = 4 * 2 ** 30;
+
+/** What every guest of a run shares. */
+export interface RunParts {
+  /** Clock and trace. */
+  readonly sim: Sim;
+  /** The scenario. */
+  readonly scenario: Scenario;
+  /** Replication, from 0. */
+  readonly rep: number;
+  /** The host's memory. */
+  readonly memory: HostMemory;
+  /** What things cost, ns. */
+  readonly costs: Costs;
+  /** The decompressed bytes of a file that a workload named. */
+  readonly file: (path: string) => Uint8Array;
+}
+
+/** A guest that runs. */
+export class GuestRuntime {
+  /** Index of the guest. */
+  readonly index: number;
+  /** The guest. */
+  readonly guest: Guest;
+  /** What backs it. */
+  readonly backing: Backing;
+  /** Its virtual CPUs. */
+  readonly vcpus: Vcpus;
+  /** Its driver. */
+  readonly driver: Driver;
+  /** The driver's worker. */
+  readonly worker: Worker;
+  /** The driver's link. */
+  readonly link: Link;
+  /** Its policy. */
+  readonly policy: HintingPolicy;
+  /** What it runs. */
+  readonly workload: Workload;
+  /** Pages of its physical address space. */
+  readonly pages: number;
+  /** Pages that exist. */
+  readonly presentPages: number;
+  #parts: RunParts;
+  #spec: GuestSpec;
+  #judge: Judge;
+  #requests = 0;
+
+  /** Builds a guest. Throws {@link InputError} when workload and machine do not fit. */
+  constructor(parts: RunParts, spec: GuestSpec, index: number) {
+    const { sim, scenario, costs, memory } = parts;
+    this.index = index;
+    this.#parts = parts;
+    this.#spec = spec;
+    const memoryBytes = memoryOf(spec, parts.file);
+    this.workload = makeWorkload(parts, spec, index, memoryBytes / PAGE_SIZE);
+    const zones = zonesFor(spec, this.workload, memoryBytes);
+    this.pages = Math.max(memoryBytes / PAGE_SIZE, ...zones.map((zone) => zone.endPfn));
+    this.presentPages = zones.reduce((sum, zone) => sum + zone.presentPages, 0);
+    this.#judge = new Judge(this.pages);
+    const shared = { trace: sim.trace, costs, guest: index };
+    const { backing: kind } = scenario.host;
+    this.backing = new Backing({ ...shared, memory, judge: this.#judge, kind, pages: this.pages });
+    const { initOnAlloc } = spec.machine;
+    this.guest = new Guest({ sim, index, zones, host: this.backing, judge: this.#judge, costs, initOnAlloc });
+    const queue: TransportParts = { sim, host: this.backing, costs, guest: index };
+    const transport: Transport = scenario.transport.kind === "hypercall"
+      ? new Hypercall(queue)
+      : new Virtqueue(queue, scenario.transport);
+    const encoding: Encoding = scenario.encoding.entry.create(scenario.encoding.options);
+    this.link = new Link({ sim, encoding, transport, costs, guest: index });
+    this.driver = new Driver(sim, this.guest, this.link, costs);
+    this.worker = new Worker(sim);
+    const { plugin, options } = spec.policy;
+    this.policy = plugin.create({ sim, zones, driver: this.driver, worker: this.worker, costs }, options);
+    this.guest.setPolicy(this.policy);
+    this.vcpus = new Vcpus(sim, this.guest);
+    sim.at(spec.startNs, sim.register("start", () => this.#start()));
+  }
+
+  /** Writes the start state: what exists, what is in use, what the host backs. */
+  writeStart(): void {
+    for (const { handle, order, migratetype, pfn } of this.workload.start) {
+      this.guest.allocAtStart(handle, order, migratetype, pfn);
+    }
+    const { trace } = this.#parts.sim;
+    const used = new PageBitmap(this.pages);
+    for (const zone of this.guest.zones) {
+      for (const { pfn, count } of zone.present) {
+        used.setRange(pfn, count);
+        trace.write(Event.present, pfn, count, NONE, zone.index, NONE, NONE, 0, this.index, NONE);
+      }
+    }
+    for (const zone of this.guest.zones) zone.forEachFree((pfn, order) => used.clearRange(pfn, ORDER_PAGES[order]));
+    for (const zone of this.guest.zones) {
+      used.forEachRun(zone.allocator.startPfn, zone.allocator.pages, true, (pfn, count) => {
+        trace.write(Event.alloc, pfn, count, NONE, zone.index, NONE, NONE, 0, this.index, NONE);
+        this.#judge.own(pfn, count);
+        this.#judge.write(pfn, count);
+      });
+    }
+    this.#populate(used);
+  }
+
+  /** Whether nothing runs, travels or waits to run. */
+  get idle(): boolean {
+    return this.vcpus.running === 0 && this.quiet && (this.policy.idle?.() ?? true);
+  }
+
+  /** Whether no message travels and the worker does nothing. */
+  get quiet(): boolean {
+    return this.link.inFlight === 0 && this.worker.idle;
+  }
+
+  /** No operation, pass or message starts any more; what is under way goes on to its end. */
+  close(): void {
+    this.vcpus.stop();
+    this.worker.close();
+    this.link.closing = true;
+  }
+
+  #populate(used: PageBitmap): void {
+    const { resident } = this.#spec.machine;
+    for (const zone of this.guest.zones) {
+      if (resident === "all") for (const { pfn, count } of zone.present) this.backing.populateAtStart(pfn, count);
+      if (resident !== "used") continue;
+      used.forEachRun(zone.allocator.startPfn, zone.allocator.pages, true, (pfn, count) => {
+        this.backing.populateAtStart(pfn, count);
+      });
+    }
+  }
+
+  #start(): void {
+    for (const stream of this.workload.streams) this.vcpus.start(stream);
+    this.policy.start?.();
+    if (this.policy.onRequest !== undefined && this.#spec.policy.plugin.needs.includes("requests")) {
+      this.#scheduleRequests((this.#spec.policy.options as { requests: Requests }).requests);
+    }
+  }
+
+  /** The host's requests. One that comes while the driver still answers another is not made. */
+  #scheduleRequests({ every, at }: Requests): void {
+    const { sim } = this.#parts;
+    const startNs = sim.now;
+    const kind = sim.register("request", () => {
+      if (this.link.closing) return;
+      if (every !== undefined) sim.after(every, kind);
+      if (!this.worker.idle) return;
+      const id = ++this.#requests;
+      this.worker.post(() => this.policy.onRequest!({ id }));
+    });
+    if (every !== undefined) sim.after(every, kind);
+    for (const timeNs of at ?? []) sim.at(startNs + timeNs, kind);
+  }
+}
+
+function memoryOf(spec: GuestSpec, file: (path: string) => Uint8Array): number {
+  const { memory } = spec.machine;
+  const { plugin, options, path } = spec.workload;
+  const brought = inWorkload(path, () => plugin.memoryBytes(options, file));
+  if (brought === undefined) {
+    if (memory === undefined && plugin.files(options).length > 0) {
+      throw new InputError([...spec.path], "a recording without snapshots needs machine.memory");
+    }
+    return memory ?? MEMORY_DEFAULT;
+  }
+  if (memory !== undefined && memory !== brought) {
+    throw new InputError([...spec.path, "memory"], `${memory} bytes are not the ${brought} bytes of the recorded guest`);
+  }
+  return brought;
+}
+
+/** Runs something of a workload, so that a problem of it names its place in the scenario. */
+function inWorkload<T>(path: readonly (string | number)[], run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof InputError && error.path[0] !== "file:") {
+      throw new InputError([...path, ...error.path], error.message);
+    }
+    throw error;
+  }
+}
+
+function makeWorkload(parts: RunParts, spec: GuestSpec, guest: number, memoryPages: number): Workload {
+  const make = (one: WorkloadSpec, name: string): Workload => {
+    const context: WorkloadContext = {
+      memoryPages,
+      vcpus: spec.machine.vcpus,
+      random: (stream): Random => randomStream(parts.scenario.seed, parts.rep, `${name}/${stream}`),
+      file: parts.file,
+      child: (index, childName) => make(one.children[index], `${name}/${childName}`),
+    };
+    return inWorkload(one.path, () => one.plugin.create(context, one.options));
+  };
+  return make(spec.workload, `guest${guest}`);
+}
+
+function zonesFor(spec: GuestSpec, workload: Workload, memoryBytes: number): Zone[] {
+  if (workload.state !== undefined) return inWorkload(spec.workload.path, () => zonesOfState(workload.state!));
+  const zones = layoutZones(memoryBytes, spec.machine.thp);
+  for (const { pfn, order } of workload.start) {
+    if (pfn === undefined) continue;
+    const zone = zones.find((candidate) => candidate.spans(pfn));
+    if (zone === undefined || !carve(zone, pfn, order)) {
+      throw new InputError(spec.workload.path, `page ${pfn} of the recording does not fit into the machine's memory`);
+    }
+  }
+  return zones;
+}

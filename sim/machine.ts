@@ -1,0 +1,236 @@
+/**
+ * The assembly: wires one scenario into guests, policies, links and a host, runs it, and ends it.
+ *
+ * It runs in slices, so that a command line can show progress and react to signals; the rows do not depend on the slices.
+ */
+import { Fingerprint } from "./core/fingerprint.ts";
+import { PRIORITY_OBSERVE, Sim, type Task } from "./core/sim.ts";
+import { Summary, type SummaryFigures } from "./core/summary.ts";
+import { Event, NONE, Trace, type TraceReader } from "./core/trace.ts";
+import { GuestRuntime } from "./guest_runtime.ts";
+import { HostMemory } from "./host/backing.ts";
+import { costsOf } from "./host/costs.ts";
+import { type Sample, sampleGuest } from "./samples.ts";
+import type { Scenario } from "./scenario.ts";
+
+/** How long after its workload a run without `until` waits for the policy, ns. */
+const IDLE_MAX_NS = 60e9;
+/** How often it looks whether the policy is idle, ns. */
+const IDLE_CHECK_NS = 10e6;
+
+/** What a machine is made of, beside its scenario. */
+export interface MachineParts {
+  /** The scenario of one run. */
+  readonly scenario: Scenario;
+  /** Replication, from 0. */
+  readonly rep: number;
+  /** The decompressed bytes of a file that a workload named. */
+  readonly file: (path: string) => Uint8Array;
+  /** Readers of the trace, beside fingerprint and summary. */
+  readonly readers?: (guestPages: readonly number[]) => readonly TraceReader[];
+  /** Takes the samples. */
+  readonly onSample?: (sample: Sample) => void;
+  /** Whether the rows that checkers need are written. */
+  readonly checked?: boolean;
+  /** The most events, and the most rows, of the run. */
+  readonly eventsMax?: number;
+}
+
+/** Counters of all guests together that no row carries. */
+export interface CounterFigures {
+  /** List nodes visited. */
+  readonly walkVisits: number;
+  /** Peak of buffers and tracking structures of one guest, bytes. */
+  readonly metadataPeakBytes: number;
+  /** Time spent encoding, ns. */
+  readonly encodeNs: number;
+  /** Time spent parsing, ns. */
+  readonly decodeNs: number;
+  /** Time the driver held zone locks, ns. */
+  readonly zoneLockNs: number;
+  /** Longest time it held one, ns. */
+  readonly zoneLockMaxNs: number;
+  /** Messages sent because the one before was full. */
+  readonly overflows: number;
+  /** Blocks that the encoding cannot say. */
+  readonly unencodable: number;
+  /** Frees skipped because their allocation had failed. */
+  readonly skippedFrees: number;
+}
+
+/** The result of a run. */
+export interface MachineResult {
+  /** 16 hexadecimal digits over all rows. */
+  readonly fingerprint: string;
+  /** Figures that rows carry. */
+  readonly figures: SummaryFigures;
+  /** Figures from counters. */
+  readonly counters: CounterFigures;
+  /** Why the run ended early (event limit, host out of memory), or undefined. */
+  readonly finding: string | undefined;
+}
+
+type Phase = "running" | "closing" | "done";
+
+/** One run. */
+export class Machine {
+  /** The engine. */
+  readonly sim: Sim;
+  /** The guests. */
+  readonly guests: readonly GuestRuntime[];
+  #parts: MachineParts;
+  #fingerprint = new Fingerprint();
+  #summary: Summary;
+  #phase: Phase = "running";
+  #finding: string | undefined;
+  #sampledAtNs = -1;
+
+  /** Builds a run. Throws InputError when the parts of the scenario do not fit. */
+  constructor(parts: MachineParts) {
+    this.#parts = parts;
+    const { scenario, rep, file } = parts;
+    // The readers need the size of the guests, the guests need the trace: it forwards to a list filled afterwards.
+    const readers: TraceReader[] = [];
+    const trace = new Trace([{ read: (rows) => readers.forEach((reader) => reader.read(rows)) }], parts.checked ?? false);
+    this.sim = new Sim(trace);
+    const memory = new HostMemory(scenario.host.memory, () => this.sim.halt("the host is out of memory"));
+    const shared = { sim: this.sim, scenario, rep, memory, costs: costsOf(scenario.costs), file };
+    this.guests = scenario.guests.map((spec, index) => new GuestRuntime(shared, spec, index));
+    const guestPages = this.guests.map(({ pages }) => pages);
+    this.#summary = new Summary(guestPages);
+    readers.push(this.#fingerprint, this.#summary, ...(parts.readers?.(guestPages) ?? []));
+    for (const guest of this.guests) guest.writeStart();
+    this.#scheduleEnd();
+    if (parts.onSample !== undefined) this.#scheduleSamples(scenario.output.sample);
+  }
+
+  /** Rows that the run will write, roughly. */
+  get estimatedRows(): number {
+    return this.guests.reduce((sum, { workload }) => sum + workload.estimatedRows, 0);
+  }
+
+  /** When the run ends at the latest, ns, as far as that is known. */
+  get endEstimateNs(): number {
+    const { untilNs } = this.#parts.scenario;
+    return Math.min(untilNs, ...this.guests.map(({ workload }) => workload.durationNs));
+  }
+
+  /** Runs at most `eventsMax` events; true when the run has ended. */
+  advance(eventsMax: number): boolean {
+    const { sim } = this;
+    const limit = this.#parts.eventsMax ?? Infinity;
+    let left = eventsMax;
+    while (this.#phase !== "done" && left > 0) {
+      if (this.#phase === "closing" && this.guests.every(({ quiet }) => quiet)) {
+        this.#end();
+        break;
+      }
+      const before = sim.executed;
+      if (Math.max(before, sim.trace.written) >= limit) {
+        this.#stop(`the limit of ${limit} events was reached ${sim.where()}`);
+        break;
+      }
+      // While the run closes, each event may be its last.
+      const end = sim.run(Infinity, this.#phase === "closing" ? 1 : Math.min(left, 4096, limit - before));
+      left -= Math.max(1, sim.executed - before);
+      if (end === "halted") this.#stop(`${sim.haltReason} ${sim.where()}`);
+      else if (end === "done") this.#ranDry();
+    }
+    return this.#phase === "done";
+  }
+
+  /** Runs to the end. */
+  runToEnd(): MachineResult {
+    while (!this.advance(1e6));
+    return this.result();
+  }
+
+  /** The result of a run that has ended. */
+  result(): MachineResult {
+    return {
+      fingerprint: this.#fingerprint.hex,
+      figures: this.#summary.result(),
+      counters: this.#counters(),
+      finding: this.#finding,
+    };
+  }
+
+  #counters(): CounterFigures {
+    const of = (value: (guest: GuestRuntime) => number) => this.guests.map(value);
+    const sum = (value: (guest: GuestRuntime) => number) => of(value).reduce((a, b) => a + b, 0);
+    return {
+      walkVisits: sum(({ driver }) => driver.counters.walkVisits),
+      metadataPeakBytes: Math.max(...of(({ driver }) => driver.counters.metadataPeakBytes)),
+      encodeNs: sum(({ link }) => link.encodeNs),
+      decodeNs: sum(({ link }) => link.decodeNs),
+      zoneLockNs: Math.round(sum(({ driver }) => driver.counters.zoneLockNs)),
+      zoneLockMaxNs: Math.round(Math.max(...of(({ driver }) => driver.counters.zoneLockMaxNs))),
+      overflows: sum(({ driver }) => driver.counters.overflows),
+      unencodable: sum(({ driver }) => driver.counters.unencodable),
+      skippedFrees: sum(({ guest }) => guest.skippedFrees),
+    };
+  }
+
+  /** A run ends at `until`, or when its workloads have ended and its policies are idle, at most 60 s later. */
+  #scheduleEnd(): void {
+    const { untilNs } = this.#parts.scenario;
+    if (untilNs === Infinity) this.sim.spawn(this.#awaitIdle());
+    else this.sim.at(untilNs, this.sim.register("until", () => this.#close()), 0, 0, PRIORITY_OBSERVE - 1);
+  }
+
+  *#awaitIdle(): Task {
+    const { sim, guests } = this;
+    for (const guest of guests) {
+      const { startNs } = this.#parts.scenario.guests[guest.index];
+      // A guest that has not started has no stream running yet.
+      if (startNs >= sim.now) yield startNs - sim.now;
+      yield 0;
+      if (guest.vcpus.running > 0) yield guest.vcpus.finished;
+    }
+    const deadlineNs = sim.now + IDLE_MAX_NS;
+    while (sim.now < deadlineNs && !guests.every(({ idle }) => idle)) yield IDLE_CHECK_NS;
+    this.#close();
+  }
+
+  #scheduleSamples(sampleNs: number): void {
+    const kind = this.sim.register("sample", () => {
+      if (this.#phase !== "running") return;
+      this.#sample();
+      this.sim.after(sampleNs, kind, 0, 0, PRIORITY_OBSERVE);
+    });
+    this.sim.at(0, kind, 0, 0, PRIORITY_OBSERVE);
+  }
+
+  #sample(): void {
+    if (this.#sampledAtNs === this.sim.now) return;
+    this.#sampledAtNs = this.sim.now;
+    for (const { guest, backing, presentPages } of this.guests) {
+      this.#parts.onSample?.(sampleGuest(this.sim.now, guest, backing, presentPages));
+    }
+  }
+
+  /** No event is left: the end of a run, unless a message never comes back. */
+  #ranDry(): void {
+    if (this.#phase === "running") this.#close();
+    else if (!this.guests.every(({ quiet }) => quiet)) this.#stop(`messages travel but nothing can happen ${this.sim.where()}`);
+  }
+
+  #close(): void {
+    if (this.#phase !== "running") return;
+    this.#phase = "closing";
+    this.sim.pause();
+    for (const guest of this.guests) guest.close();
+  }
+
+  #stop(finding: string): void {
+    this.#finding = finding;
+    this.#end();
+  }
+
+  #end(): void {
+    this.#phase = "done";
+    this.#sample();
+    this.sim.trace.write(Event.end, NONE, NONE, NONE, NONE, NONE, NONE, 0, NONE, NONE);
+    this.sim.trace.flush();
+  }
+}

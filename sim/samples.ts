@@ -1,0 +1,66 @@
+/** Samples: the state of a guest at regular times, read from the models and never written by them. */
+import { ORDER_MAX, ORDERS, PAGEBLOCK_ORDER } from "./guest/allocator.ts";
+import type { Guest } from "./guest/guest.ts";
+import type { Host } from "./host/host.ts";
+import { ORDER_PAGES, PAGE_SIZE } from "./memory/range.ts";
+
+/** The columns of samples.csv. Bytes, and blocks by order. */
+export const SAMPLE_COLUMNS: readonly string[] = [
+  "time_ns",
+  "guest",
+  "resident_bytes",
+  "free_bytes",
+  "free_huge_bytes",
+  "pcp_bytes",
+  "isolated_bytes",
+  "used_bytes",
+  "cache_bytes",
+  "held_bytes",
+  "reported_bytes",
+  "resident_free_bytes",
+  ...Array.from({ length: ORDERS }, (_, order) => `free_order_${order}`),
+];
+
+/** One sample, in the order of {@link SAMPLE_COLUMNS}. */
+export type Sample = readonly number[];
+
+/** Looks at a guest. `presentPages` is what its zones hold without holes. */
+export function sampleGuest(timeNs: number, guest: Guest, host: Host, presentPages: number): Sample {
+  const orders = new Array<number>(ORDERS).fill(0);
+  let reportedPages = 0;
+  let residentFree = 0;
+  for (const { allocator } of guest.zones) {
+    reportedPages += allocator.reportedPages;
+    for (let order = 0; order <= ORDER_MAX; order++) orders[order] += allocator.nrFree(order);
+  }
+  if (host.residentBytes > 0) residentFree = residentFreePages(guest, host);
+  const freePages = guest.freePages;
+  let hugePages = 0;
+  for (let order = PAGEBLOCK_ORDER; order <= ORDER_MAX; order++) hugePages += orders[order] * ORDER_PAGES[order];
+  const usedPages = presentPages - freePages - guest.isolatedPages - guest.heldPages;
+  return [
+    timeNs,
+    guest.index,
+    host.residentBytes,
+    freePages * PAGE_SIZE,
+    hugePages * PAGE_SIZE,
+    0,
+    guest.isolatedPages * PAGE_SIZE,
+    usedPages * PAGE_SIZE,
+    0,
+    guest.heldPages * PAGE_SIZE,
+    reportedPages * PAGE_SIZE,
+    residentFree * PAGE_SIZE,
+    ...orders,
+  ];
+}
+
+function residentFreePages(guest: Guest, host: Host): number {
+  let pages = 0;
+  for (const zone of guest.zones) {
+    zone.forEachFree((pfn, order) => {
+      pages += host.residentIn(pfn, ORDER_PAGES[order]);
+    });
+  }
+  return pages;
+}

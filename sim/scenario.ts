@@ -1,0 +1,432 @@
+/**
+ * A scenario of one run: from the input form (what a file says, with the axes of a grid already fixed) to what the assembly
+ * needs. Everything unknown or out of range is refused with its place.
+ */
+import { z } from "zod";
+import { type EncodingEntry, encodings } from "./abi/mod.ts";
+import {
+  choice,
+  duration,
+  durationSchema,
+  type Field,
+  field,
+  flag,
+  InputError,
+  integer,
+  optional,
+  type Options,
+  parseField,
+  parseOptions,
+  show,
+  size,
+  text,
+  unknownName,
+} from "./core/options.ts";
+import type { PolicyPlugin, WorkloadPlugin } from "./guest/plugin.ts";
+import { type BackingKind, BACKINGS } from "./host/backing.ts";
+import { type CostProfile, costProfiles } from "./host/costs.ts";
+import { PAGE_SIZE } from "./memory/range.ts";
+
+/** The plug-ins that a scenario may name; the top of the program hands them down. */
+export interface Registries {
+  /** Policies. */
+  readonly policies: readonly PolicyPlugin[];
+  /** Workloads. */
+  readonly workloads: readonly WorkloadPlugin[];
+}
+
+/** The machine of a guest. */
+export interface MachineOptions {
+  /** Memory, bytes; undefined when the workload brings its own. */
+  readonly memory?: number | undefined;
+  /** Virtual CPUs. */
+  readonly vcpus: number;
+  /** Whether transparent huge pages raise the watermarks. */
+  readonly thp: boolean;
+  /** Kernel generation. */
+  readonly kernel: string;
+  /** What the host backs at the start. */
+  readonly resident: "none" | "used" | "all";
+  /** Whether the kernel zeroes what it allocates. */
+  readonly initOnAlloc: boolean;
+  /** Whether the kernel zeroes what it frees. */
+  readonly initOnFree: boolean;
+  /** Whether the kernel poisons what it frees. */
+  readonly pagePoison: boolean;
+  /** How the zones are laid out. */
+  readonly zones: "auto";
+  /** Holes in the memory. */
+  readonly holes: readonly unknown[];
+  /** NUMA nodes. */
+  readonly numa: readonly unknown[];
+  /** Memory that comes and goes. */
+  readonly hotplug: readonly unknown[];
+}
+
+/** The most memory that the present page layout holds. */
+const MEMORY_MAX = 2 * 2 ** 40;
+
+const notYet = <T>(schema: z.ZodType<T>, value: T, summary: string): Field<T> =>
+  field(
+    z.unknown().transform((input, context) => {
+      if (schema.safeParse(input).success) return input as T;
+      context.addIssue({ code: "custom", message: `${show(input)} is not modelled yet; leave it at ${show(value)}` });
+      return z.NEVER;
+    }) as unknown as z.ZodType<T>,
+    value,
+    { summary: `${summary}; not modelled yet` },
+  );
+
+const emptyList = z.array(z.unknown()).max(0) as unknown as z.ZodType<readonly unknown[]>;
+
+const MACHINE: Options<MachineOptions> = {
+  fields: {
+    memory: optional(size(undefined, 2 ** 20, MEMORY_MAX, { summary: "memory of the guest (4GiB unless the workload says)" })),
+    vcpus: integer(4, 1, 1024, { summary: "virtual CPUs" }),
+    thp: flag(true, { summary: "transparent huge pages, which raise the watermarks", source: "mm/khugepaged.c" }),
+    kernel: choice<string>("6.1", ["6.1"], { summary: "kernel generation, a text" }),
+    resident: choice<"none" | "used" | "all">("used", ["none", "used", "all"], { summary: "what the host backs at the start" }),
+    initOnAlloc: flag(true, { summary: "the kernel zeroes, and so touches, what it allocates", source: "init_on_alloc=1" }),
+    initOnFree: notYet(z.literal(false) as unknown as z.ZodType<boolean>, false, "the kernel zeroes what it frees"),
+    pagePoison: notYet(z.literal(false) as unknown as z.ZodType<boolean>, false, "the kernel poisons what it frees"),
+    zones: choice<"auto">("auto", ["auto"], { summary: "DMA, DMA32 and Normal by address" }),
+    holes: notYet(emptyList, [], "holes in the memory"),
+    numa: notYet(emptyList, [], "NUMA nodes"),
+    hotplug: notYet(emptyList, [], "memory that comes and goes"),
+  },
+};
+
+/** The way to the host. */
+export interface TransportOptions {
+  /** A virtqueue or a hypercall. */
+  readonly kind: "virtqueue" | "hypercall";
+  /** Descriptors of the queue. */
+  readonly size: number;
+  /** Whether notifications are suppressed by index. */
+  readonly eventIndex: boolean;
+}
+
+const powerOfTwo = z.int().min(1).max(32768).superRefine((value, context) => {
+  if ((value & (value - 1)) !== 0) context.addIssue({ code: "custom", message: `${value} is not a power of two` });
+});
+
+const TRANSPORT: Options<TransportOptions> = {
+  fields: {
+    kind: choice<"virtqueue" | "hypercall">("virtqueue", ["virtqueue", "hypercall"], { summary: "how messages travel" }),
+    size: field(powerOfTwo, 128, { summary: "descriptors of the queue, a power of two", source: "QEMU 7.2: 128" }),
+    eventIndex: flag(true, { summary: "suppress notifications by index", source: "VIRTIO_F_EVENT_IDX" }),
+  },
+};
+
+/** The host. */
+export interface HostOptions {
+  /** Memory for guests, bytes. */
+  readonly memory: number;
+  /** What backs the guests. */
+  readonly backing: BackingKind;
+  /** How pages are dropped. */
+  readonly discard: "madv_dontneed";
+  /** Name of the cost profile. */
+  readonly costs: string;
+}
+
+const HOST: Options<HostOptions> = {
+  fields: {
+    memory: size("64GiB", 2 ** 20, 2 ** 50, { summary: "memory of the host for its guests" }),
+    backing: choice<BackingKind>("thp", BACKINGS, { summary: "what backs the guests' pages" }),
+    discard: choice<"madv_dontneed">("madv_dontneed", ["madv_dontneed"], { summary: "how pages are dropped" }),
+    costs: choice<string>("xeon6252-2024", costProfiles.map(({ name }) => name), { summary: "cost profile" }),
+  },
+};
+
+const FORMATS = ["none", "csv"] as const;
+/** What events are written as. */
+export type EventFormat = (typeof FORMATS)[number];
+
+/** Later formats of the contract, named in the message that refuses them. */
+const LATER_FORMATS = ["csv.zst", "parquet", "perfetto"];
+
+/** What a run writes. */
+export interface OutputOptions {
+  /** Format of the events; undefined leaves it to the size of the run. */
+  readonly events?: EventFormat | undefined;
+  /** Time between samples, ns. */
+  readonly sample: number;
+}
+
+const OUTPUT: Options<OutputOptions> = {
+  fields: {
+    events: optional(choice<EventFormat>("csv", FORMATS, { summary: "format of the events: none or csv" })),
+    sample: duration("100ms", { summary: "time between samples" }, 1000),
+  },
+};
+
+/** Checks a format given on the command line. Throws {@link InputError}. */
+export function eventFormat(name: string): EventFormat {
+  if (LATER_FORMATS.includes(name)) {
+    throw new InputError([], `the format ${name} is not written yet; use ${FORMATS.join(" or ")}`);
+  }
+  return parseField(choice<EventFormat>("csv", FORMATS, { summary: "" }), name, []);
+}
+
+const NAME = z.string().min(1).max(200).superRefine((name, context) => {
+  if (/[/\\\0]|^\.\.?$/.test(name)) {
+    context.addIssue({ code: "custom", message: `${show(name)} is not a name: it must not hold a path separator` });
+  }
+});
+
+interface TopOptions {
+  readonly hintsim: number;
+  readonly name?: string | undefined;
+  readonly seed: number;
+  readonly until?: number | undefined;
+}
+
+const TOP: Options<TopOptions> = {
+  fields: {
+    hintsim: field(
+      z.literal(1, { error: ({ input }) => `${show(input)} is not a version of the format; wanted is 1` }) as unknown as z.ZodType<
+        number
+      >,
+      undefined,
+      { summary: "version of the format, 1" },
+    ),
+    name: optional(field<string>(NAME, undefined, { summary: "name of the scenario and of its output folder" })),
+    seed: integer(1, 0, Number.MAX_SAFE_INTEGER, { summary: "seed of all random streams" }),
+    until: optional(field(durationSchema(1), undefined, { summary: "when the run ends", unit: "ns" })),
+  },
+};
+
+/** Keys that hold something with a kind; a name alone stands for `{kind: name}`. */
+export const KIND_KEYS: readonly string[] = ["workload", "policy", "encoding", "transport"];
+
+/** Keys of a scenario below the top ones. */
+const SECTIONS = ["machine", "workload", "policy", "encoding", "transport", "host", "guests", "output"];
+
+/** A workload with its parsed options. */
+export interface WorkloadSpec {
+  /** The plug-in. */
+  readonly plugin: WorkloadPlugin;
+  /** Its parsed options. */
+  readonly options: unknown;
+  /** The workloads that it is made of. */
+  readonly children: readonly WorkloadSpec[];
+  /** Where it stands in the scenario. */
+  readonly path: readonly (string | number)[];
+}
+
+/** A policy with its parsed options. */
+export interface PolicySpec {
+  /** The plug-in. */
+  readonly plugin: PolicyPlugin;
+  /** Its parsed options. */
+  readonly options: unknown;
+}
+
+/** One guest, or several alike. */
+export interface GuestSpec {
+  /** When it starts, ns. */
+  readonly startNs: number;
+  /** Its machine. */
+  readonly machine: MachineOptions;
+  /** Its workload. */
+  readonly workload: WorkloadSpec;
+  /** Its policy. */
+  readonly policy: PolicySpec;
+  /** Where its machine stands in the scenario. */
+  readonly path: readonly (string | number)[];
+}
+
+/** A scenario, ready to be assembled. */
+export interface Scenario {
+  /** Name, for the output folder. */
+  readonly name: string | undefined;
+  /** Seed of all random streams. */
+  readonly seed: number;
+  /** When the run ends, ns; Infinity when its workload decides. */
+  readonly untilNs: number;
+  /** The guests. */
+  readonly guests: readonly GuestSpec[];
+  /** The encoding, and its options. */
+  readonly encoding: { readonly entry: EncodingEntry; readonly options: Readonly<Record<string, string>> };
+  /** The way to the host. */
+  readonly transport: TransportOptions;
+  /** The host. */
+  readonly host: HostOptions;
+  /** Its costs. */
+  readonly costs: CostProfile;
+  /** What is written. */
+  readonly output: OutputOptions;
+  /** The input with all defaults filled in. */
+  readonly filled: Readonly<Record<string, unknown>>;
+}
+
+type Path = readonly (string | number)[];
+type Raw = Readonly<Record<string, unknown>>;
+
+/** Checks a scenario. Throws {@link InputError} at its first problem. */
+export function parseScenario(raw: unknown, registries: Registries): Scenario {
+  if (typeof raw !== "object" || raw === null || Array.isArray(raw)) {
+    throw new InputError([], `${show(raw)} is not a scenario: wanted is a mapping that begins with hintsim: 1`);
+  }
+  const input = raw as Raw;
+  const top = parseOptions(TOP, input, [], SECTIONS);
+  const host = parseOptions(HOST, input.host, ["host"]);
+  const transport = parseOptions(TRANSPORT, kindOf(input.transport), ["transport"]);
+  const encoding = parseEncoding(input.encoding ?? "pfn-len");
+  const output = parseOptions(OUTPUT, input.output, ["output"]);
+  const { guests, filled } = parseGuests(input, registries);
+  return {
+    name: top.value.name,
+    seed: top.value.seed,
+    untilNs: top.value.until ?? Infinity,
+    guests,
+    encoding,
+    transport: transport.value,
+    host: host.value,
+    costs: costProfiles.find(({ name }) => name === host.value.costs)!,
+    output: output.value,
+    filled: {
+      ...top.filled,
+      ...filled,
+      encoding: encoding.filled,
+      transport: transport.filled,
+      host: host.filled,
+      output: output.filled,
+    },
+  };
+}
+
+function kindOf(input: unknown): unknown {
+  return typeof input === "string" ? { kind: input } : input;
+}
+
+function parseEncoding(input: unknown): Scenario["encoding"] & { filled: unknown } {
+  const raw = kindOf(input) as Raw | null;
+  const name = raw?.kind;
+  const entry = encodings.find((candidate) => candidate.name === name);
+  const names = encodings.map((candidate) => candidate.name);
+  if (entry === undefined) throw new InputError(["encoding"], unknownName("encoding", String(name ?? show(input)), names));
+  const options: Record<string, string> = {};
+  for (const [key, value] of Object.entries(raw!)) {
+    if (key === "kind") continue;
+    if (!entry.optionNames.includes(key)) {
+      throw new InputError(["encoding", key], unknownName("key", key, ["kind", ...entry.optionNames]));
+    }
+    options[key] = parseField(text(undefined, { summary: "" }), value, ["encoding", key]);
+  }
+  try {
+    entry.create(options);
+  } catch (error) {
+    throw new InputError(["encoding", ...Object.keys(options).slice(0, 1)], (error as Error).message);
+  }
+  return { entry, options, filled: Object.keys(options).length === 0 ? name : { kind: name, ...options } };
+}
+
+const GUEST_KEYS = ["machine", "workload", "policy"];
+
+interface GuestGroup {
+  readonly count: number;
+  readonly start: number;
+}
+
+const GUEST: Options<GuestGroup> = {
+  fields: {
+    count: integer(1, 1, 1000, { summary: "how many guests alike" }),
+    start: duration("0s", { summary: "when they start" }),
+  },
+};
+
+function parseGuests(input: Raw, registries: Registries): { guests: GuestSpec[]; filled: Record<string, unknown> } {
+  if (input.guests === undefined) {
+    const { filled, ...guest } = parseGuest(input, [], 0, registries);
+    return { guests: [guest], filled };
+  }
+  for (const key of GUEST_KEYS) {
+    if (input[key] !== undefined) throw new InputError([key], `${key} stands beside guests; say it inside of each guest`);
+  }
+  const groups = parseField(field(z.array(z.unknown()).min(1).max(1000), undefined, { summary: "" }), input.guests, ["guests"]);
+  const guests: GuestSpec[] = [];
+  const filled = groups.map((group, index) => {
+    const path = ["guests", index];
+    const { value, filled } = parseOptions(GUEST, group, path, GUEST_KEYS);
+    const { filled: parts, ...guest } = parseGuest(group as Raw, path, value.start, registries);
+    for (let copy = 0; copy < value.count; copy++) guests.push(guest);
+    return { ...filled, ...parts };
+  });
+  if (guests.length > 1000) throw new InputError(["guests"], `${guests.length} guests are more than 1000`);
+  return { guests, filled: { guests: filled } };
+}
+
+function parseGuest(input: Raw, path: Path, startNs: number, registries: Registries): GuestSpec & { filled: Raw } {
+  const machine = parseOptions(MACHINE, input.machine, [...path, "machine"]);
+  const { memory } = machine.value;
+  if (memory !== undefined && memory % PAGE_SIZE !== 0) {
+    throw new InputError([...path, "machine", "memory"], `${memory} bytes are not whole pages of 4 KiB`);
+  }
+  const workload = parseWorkload(input.workload, [...path, "workload"], registries);
+  const policy = parsePolicy(input.policy ?? "none", [...path, "policy"], registries);
+  return {
+    startNs,
+    machine: machine.value,
+    workload: workload.spec,
+    policy: policy.spec,
+    path: [...path, "machine"],
+    filled: { machine: machine.filled, workload: workload.filled, policy: policy.filled },
+  };
+}
+
+function find<T extends { readonly name: string }>(plugins: readonly T[], what: string, raw: unknown, path: Path): T {
+  if (typeof raw !== "object" || raw === null || Array.isArray(raw)) {
+    throw new InputError(path, raw === undefined ? `no ${what} is given` : `${show(raw)} is not a ${what}`);
+  }
+  const { kind } = raw as Raw;
+  if (kind === undefined) throw new InputError(path, `the ${what} has no kind`);
+  const plugin = plugins.find(({ name }) => name === kind);
+  if (plugin !== undefined) return plugin;
+  throw new InputError([...path, "kind"], unknownName(what, String(kind), plugins.map(({ name }) => name)));
+}
+
+function parsePolicy(input: unknown, path: Path, registries: Registries): { spec: PolicySpec; filled: unknown } {
+  const raw = kindOf(input);
+  const plugin = find(registries.policies, "policy", raw, path);
+  const { value, filled } = parseOptions(plugin.options, raw, path, ["kind"]);
+  return { spec: { plugin, options: value }, filled: { kind: plugin.name, ...filled } };
+}
+
+function parseWorkload(input: unknown, path: Path, registries: Registries): { spec: WorkloadSpec; filled: unknown } {
+  const list = Array.isArray(input);
+  const raw = list ? { kind: "phases", phases: input } : kindOf(input);
+  const plugin = find(registries.workloads, "workload", raw, path);
+  let parsed;
+  try {
+    parsed = parseOptions(plugin.options, raw, path, ["kind"]);
+  } catch (error) {
+    if (!list || !(error instanceof InputError)) throw error;
+    throw new InputError([...path, ...error.path.slice(path.length + 1)], error.message);
+  }
+  const children = plugin.children(parsed.value).map(({ config, path: inner }) =>
+    parseWorkload(config, [...path, ...(list ? inner.slice(1) : inner)], registries).spec
+  );
+  return { spec: { plugin, options: parsed.value, children, path }, filled: { kind: plugin.name, ...parsed.filled } };
+}
+
+/** Every field of a scenario by its dotted path, for `--set` and for what is a list by itself. */
+export function fieldAt(path: readonly string[], registries: Registries): Field | undefined {
+  const [section, key] = path[0] === "guests" ? path.slice(2) : path;
+  const options: Readonly<Record<string, Options<unknown>>> = {
+    machine: MACHINE as Options<unknown>,
+    transport: TRANSPORT as Options<unknown>,
+    host: HOST as Options<unknown>,
+    output: OUTPUT as Options<unknown>,
+  };
+  if (key === undefined) return (TOP.fields as Readonly<Record<string, Field>>)[section];
+  const named = (set: Options<unknown> | undefined) => (set?.fields as Readonly<Record<string, Field>> | undefined)?.[key];
+  if (options[section] !== undefined) return named(options[section]);
+  const plugins = section === "policy" ? registries.policies : section === "workload" ? registries.workloads : [];
+  for (const plugin of plugins) {
+    const found = named(plugin.options);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}

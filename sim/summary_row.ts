@@ -1,0 +1,69 @@
+/** The row of summary.csv of one run: its columns, in the order of the contract, and their values. */
+import type { LoadedRun } from "./load.ts";
+import type { MachineResult } from "./machine.ts";
+
+/** A cell: empty when undefined. */
+export type Cell = string | number | undefined;
+
+/** The row of one run by column name. */
+export type SummaryRow = Readonly<Record<string, Cell>>;
+
+/** The row of a run: what names it, its axes, its figures. Units are in the names. */
+export function summaryRow(run: LoadedRun, result: MachineResult): SummaryRow {
+  const { scenario, axes } = run;
+  const { figures, counters } = result;
+  return {
+    run: run.name,
+    policy: [...new Set(scenario.guests.map(({ policy }) => policy.plugin.name))].join("+"),
+    encoding: scenario.encoding.entry.name,
+    seed: scenario.seed,
+    rep: run.rep,
+    ...Object.fromEntries(axes.filter(({ key }) => key !== "rep").map(({ key, label }) => [key, label])),
+    fingerprint: result.fingerprint,
+    sim_time_ns: figures.simTimeNs,
+    events: figures.events,
+    allocs: figures.allocs,
+    frees: figures.frees,
+    alloc_fails: figures.allocFails,
+    passes: figures.passes,
+    messages: figures.messages,
+    kicks: figures.kicks,
+    exits: figures.exits,
+    interrupts: figures.interrupts,
+    payload_bytes: figures.payloadBytes,
+    ranges: figures.ranges,
+    sent_pages: figures.sentPages,
+    discarded_pages: figures.discardedPages,
+    skipped_pages: figures.skippedPages,
+    refault_pages: figures.refaultPages,
+    violations: figures.violations,
+    near_misses: figures.nearMisses,
+    walk_visits: counters.walkVisits,
+    metadata_peak_bytes: counters.metadataPeakBytes,
+    encode_ns: counters.encodeNs,
+    decode_ns: counters.decodeNs,
+    zone_lock_ns: counters.zoneLockNs,
+    zone_lock_max_ns: counters.zoneLockMaxNs,
+    held_peak_bytes: figures.heldPeakBytes,
+    resident_start_bytes: figures.residentStartBytes,
+    resident_end_bytes: figures.residentEndBytes,
+    free_end_bytes: figures.freeEndBytes,
+    returned_bytes: figures.returnedBytes,
+    time_to_50_ns: figures.timeTo50Ns,
+    time_to_90_ns: figures.timeTo90Ns,
+    resident_gib_min: figures.residentGibMin,
+    driver_cpu_ns: figures.driverCpuNs,
+    host_cpu_ns: figures.hostCpuNs,
+    guest_stall_ns: figures.guestStallNs,
+    stall_p99_ns: figures.stallP99Ns,
+    stall_max_ns: figures.stallMaxNs,
+    ack_p50_ns: figures.ackP50Ns,
+    ack_p99_ns: figures.ackP99Ns,
+    isolated_peak_bytes: figures.isolatedPeakBytes,
+    violation_pages: figures.violationPages,
+    near_miss_pages: figures.nearMissPages,
+    overflows: counters.overflows,
+    unencodable_blocks: counters.unencodable,
+    skipped_frees: counters.skippedFrees,
+  };
+}
