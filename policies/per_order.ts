@@ -4,7 +4,7 @@
  * The buffer starts at 32 KiB. When the blocks of an order do not fit it is doubled and the order is walked again; at its
  * limit an order takes more than one message. As posted the blocks stay on their lists while the message travels.
  */
-import { type Options } from "../sim/core/options.ts";
+import type { Options } from "../sim/core/options.ts";
 import type { Task } from "../sim/core/sim.ts";
 import { ORDER_MAX } from "../sim/guest/allocator.ts";
 import { type Block, collect, COLLECT_FIELDS, type CollectOptions, giveBack, rangesOf } from "../sim/guest/collect.ts";

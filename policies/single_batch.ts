@@ -3,7 +3,7 @@
  *
  * The message is split only when the buffer or the ring cannot hold it; each split is counted.
  */
-import { type Options } from "../sim/core/options.ts";
+import type { Options } from "../sim/core/options.ts";
 import type { Task } from "../sim/core/sim.ts";
 import { ORDER_MAX } from "../sim/guest/allocator.ts";
 import { type Block, collect, COLLECT_FIELDS, type CollectOptions, giveBack, rangesOf } from "../sim/guest/collect.ts";

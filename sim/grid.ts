@@ -2,7 +2,7 @@
  * Grids: a scenario with axes becomes runs. An axis is a list where one value is wanted, `{axis: […]}` where a list is wanted,
  * or several values of one setting on the command line.
  */
-import { Document, isMap, isSeq, parseDocument } from "yaml";
+import { type Document, isMap, isSeq, parseDocument } from "yaml";
 import { InputError, takesList } from "./core/options.ts";
 import { fieldAt, KIND_KEYS, type Registries } from "./scenario.ts";
 
@@ -121,7 +121,12 @@ export function expandGrid(
 }
 
 /** Lists where one value is wanted, in the order of the file. */
-function findAxes(node: unknown, path: string[], registries: Registries, found: (path: string[], values: unknown[]) => void): void {
+function findAxes(
+  node: unknown,
+  path: string[],
+  registries: Registries,
+  found: (path: string[], values: unknown[]) => void,
+): void {
   if (typeof node !== "object" || node === null) return;
   const axis = (node as Tree).axis;
   if (!Array.isArray(node) && Array.isArray(axis) && Object.keys(node).length === 1) {
@@ -184,7 +189,10 @@ function labelOf(path: readonly string[], values: readonly unknown[], at: number
 export function runName(axes: readonly AxisValue[]): string {
   if (axes.length === 0) return "run";
   const encode = (text: string) =>
-    encodeURIComponent(text).replace(/[!'()*~%]/g, (char) => char === "%" ? "%" : `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
+    encodeURIComponent(text).replace(
+      /[!'()*~%]/g,
+      (char) => char === "%" ? "%" : `%${char.charCodeAt(0).toString(16).toUpperCase()}`,
+    );
   return axes.map(({ key, label }) => `${encode(key)}=${encode(label)}`).join(",");
 }
 
@@ -221,7 +229,9 @@ function dropForeign(runs: readonly GridRun[], input: Tree, registries: Registri
       if (own.length === 0 && !plugins.some(({ name }) => name === kind)) continue;
       const foreign = Object.keys(options).filter((key) => key !== "kind" && !own.includes(key) && known.has(key));
       for (const key of foreign) delete (options as Tree)[key];
-      if (foreign.length > 0) notices.add(`${foreign.map((key) => `${section}.${key}`).join(", ")} does not apply to ${kind}`);
+      if (foreign.length > 0) {
+        notices.add(`${foreign.map((key) => `${section}.${key}`).join(", ")} does not apply to ${kind}`);
+      }
     }
   }
   return [...notices];

@@ -147,7 +147,7 @@ export class GuestRuntime {
   #populate(used: PageBitmap): void {
     const { resident } = this.#spec.machine;
     for (const zone of this.guest.zones) {
-      if (resident === "all") for (const { pfn, count } of zone.present) this.backing.populateAtStart(pfn, count);
+      if (resident === "all") { for (const { pfn, count } of zone.present) this.backing.populateAtStart(pfn, count); }
       if (resident !== "used") continue;
       used.forEachRun(zone.allocator.startPfn, zone.allocator.pages, true, (pfn, count) => {
         this.backing.populateAtStart(pfn, count);
@@ -190,7 +190,10 @@ function memoryOf(spec: GuestSpec, file: (path: string) => Uint8Array): number {
     return memory ?? MEMORY_DEFAULT;
   }
   if (memory !== undefined && memory !== brought) {
-    throw new InputError([...spec.path, "memory"], `${memory} bytes are not the ${brought} bytes of the recorded guest`);
+    throw new InputError(
+      [...spec.path, "memory"],
+      `${memory} bytes are not the ${brought} bytes of the recorded guest`,
+    );
   }
   return brought;
 }

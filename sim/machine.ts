@@ -4,7 +4,7 @@
  * It runs in slices, so that a command line can show progress and react to signals; the rows do not depend on the slices.
  */
 import { Fingerprint } from "./core/fingerprint.ts";
-import { PRIORITY_OBSERVE, Sim, type Task } from "./core/sim.ts";
+import { PRIORITY_FIRST, PRIORITY_OBSERVE, Sim, type Task } from "./core/sim.ts";
 import { Summary, type SummaryFigures } from "./core/summary.ts";
 import { Event, NONE, Trace, type TraceReader } from "./core/trace.ts";
 import { GuestRuntime } from "./guest_runtime.ts";
@@ -91,7 +91,10 @@ export class Machine {
     const { scenario, rep, file } = parts;
     // The readers need the size of the guests, the guests need the trace: it forwards to a list filled afterwards.
     const readers: TraceReader[] = [];
-    const trace = new Trace([{ read: (rows) => readers.forEach((reader) => reader.read(rows)) }], parts.checked ?? false);
+    const trace = new Trace(
+      [{ read: (rows) => readers.forEach((reader) => reader.read(rows)) }],
+      parts.checked ?? false,
+    );
     this.sim = new Sim(trace);
     const memory = new HostMemory(scenario.host.memory, () => this.sim.halt("the host is out of memory"));
     const shared = { sim: this.sim, scenario, rep, memory, costs: costsOf(scenario.costs), file };
@@ -171,11 +174,11 @@ export class Machine {
     };
   }
 
-  /** A run ends at `until`, or when its workloads have ended and its policies are idle, at most 60 s later. */
+  /** A run ends at `until`, before anything else of that instant, or when its workloads have ended and its policies are idle, at most 60 s later. */
   #scheduleEnd(): void {
     const { untilNs } = this.#parts.scenario;
     if (untilNs === Infinity) this.sim.spawn(this.#awaitIdle());
-    else this.sim.at(untilNs, this.sim.register("until", () => this.#close()), 0, 0, PRIORITY_OBSERVE - 1);
+    else this.sim.at(untilNs, this.sim.register("until", () => this.#close()), 0, 0, PRIORITY_FIRST);
   }
 
   *#awaitIdle(): Task {
@@ -212,7 +215,9 @@ export class Machine {
   /** No event is left: the end of a run, unless a message never comes back. */
   #ranDry(): void {
     if (this.#phase === "running") this.#close();
-    else if (!this.guests.every(({ quiet }) => quiet)) this.#stop(`messages travel but nothing can happen ${this.sim.where()}`);
+    else if (!this.guests.every(({ quiet }) => quiet)) {
+      this.#stop(`messages travel but nothing can happen ${this.sim.where()}`);
+    }
   }
 
   #close(): void {

@@ -81,12 +81,19 @@ const emptyList = z.array(z.unknown()).max(0) as unknown as z.ZodType<readonly u
 
 const MACHINE: Options<MachineOptions> = {
   fields: {
-    memory: optional(size(undefined, 2 ** 20, MEMORY_MAX, { summary: "memory of the guest (4GiB unless the workload says)" })),
+    memory: optional(
+      size(undefined, 2 ** 20, MEMORY_MAX, { summary: "memory of the guest (4GiB unless the workload says)" }),
+    ),
     vcpus: integer(4, 1, 1024, { summary: "virtual CPUs" }),
     thp: flag(true, { summary: "transparent huge pages, which raise the watermarks", source: "mm/khugepaged.c" }),
     kernel: choice<string>("6.1", ["6.1"], { summary: "kernel generation, a text" }),
-    resident: choice<"none" | "used" | "all">("used", ["none", "used", "all"], { summary: "what the host backs at the start" }),
-    initOnAlloc: flag(true, { summary: "the kernel zeroes, and so touches, what it allocates", source: "init_on_alloc=1" }),
+    resident: choice<"none" | "used" | "all">("used", ["none", "used", "all"], {
+      summary: "what the host backs at the start",
+    }),
+    initOnAlloc: flag(true, {
+      summary: "the kernel zeroes, and so touches, what it allocates",
+      source: "init_on_alloc=1",
+    }),
     initOnFree: notYet(z.literal(false) as unknown as z.ZodType<boolean>, false, "the kernel zeroes what it frees"),
     pagePoison: notYet(z.literal(false) as unknown as z.ZodType<boolean>, false, "the kernel poisons what it frees"),
     zones: choice<"auto">("auto", ["auto"], { summary: "DMA, DMA32 and Normal by address" }),
@@ -112,7 +119,9 @@ const powerOfTwo = z.int().min(1).max(32768).superRefine((value, context) => {
 
 const TRANSPORT: Options<TransportOptions> = {
   fields: {
-    kind: choice<"virtqueue" | "hypercall">("virtqueue", ["virtqueue", "hypercall"], { summary: "how messages travel" }),
+    kind: choice<"virtqueue" | "hypercall">("virtqueue", ["virtqueue", "hypercall"], {
+      summary: "how messages travel",
+    }),
     size: field(powerOfTwo, 128, { summary: "descriptors of the queue, a power of two", source: "QEMU 7.2: 128" }),
     eventIndex: flag(true, { summary: "suppress notifications by index", source: "VIRTIO_F_EVENT_IDX" }),
   },
@@ -185,7 +194,9 @@ interface TopOptions {
 const TOP: Options<TopOptions> = {
   fields: {
     hintsim: field(
-      z.literal(1, { error: ({ input }) => `${show(input)} is not a version of the format; wanted is 1` }) as unknown as z.ZodType<
+      z.literal(1, {
+        error: ({ input }) => `${show(input)} is not a version of the format; wanted is 1`,
+      }) as unknown as z.ZodType<
         number
       >,
       undefined,
@@ -306,7 +317,9 @@ function parseEncoding(input: unknown): Scenario["encoding"] & { filled: unknown
   const name = raw?.kind;
   const entry = encodings.find((candidate) => candidate.name === name);
   const names = encodings.map((candidate) => candidate.name);
-  if (entry === undefined) throw new InputError(["encoding"], unknownName("encoding", String(name ?? show(input)), names));
+  if (entry === undefined) {
+    throw new InputError(["encoding"], unknownName("encoding", String(name ?? show(input)), names));
+  }
   const options: Record<string, string> = {};
   for (const [key, value] of Object.entries(raw!)) {
     if (key === "kind") continue;
@@ -343,9 +356,13 @@ function parseGuests(input: Raw, registries: Registries): { guests: GuestSpec[];
     return { guests: [guest], filled };
   }
   for (const key of GUEST_KEYS) {
-    if (input[key] !== undefined) throw new InputError([key], `${key} stands beside guests; say it inside of each guest`);
+    if (input[key] !== undefined) {
+      throw new InputError([key], `${key} stands beside guests; say it inside of each guest`);
+    }
   }
-  const groups = parseField(field(z.array(z.unknown()).min(1).max(1000), undefined, { summary: "" }), input.guests, ["guests"]);
+  const groups = parseField(field(z.array(z.unknown()).min(1).max(1000), undefined, { summary: "" }), input.guests, [
+    "guests",
+  ]);
   const guests: GuestSpec[] = [];
   const filled = groups.map((group, index) => {
     const path = ["guests", index];
@@ -421,7 +438,8 @@ export function fieldAt(path: readonly string[], registries: Registries): Field 
     output: OUTPUT as Options<unknown>,
   };
   if (key === undefined) return (TOP.fields as Readonly<Record<string, Field>>)[section];
-  const named = (set: Options<unknown> | undefined) => (set?.fields as Readonly<Record<string, Field>> | undefined)?.[key];
+  const named = (set: Options<unknown> | undefined) =>
+    (set?.fields as Readonly<Record<string, Field>> | undefined)?.[key];
   if (options[section] !== undefined) return named(options[section]);
   const plugins = section === "policy" ? registries.policies : section === "workload" ? registries.workloads : [];
   for (const plugin of plugins) {

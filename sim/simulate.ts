@@ -1,11 +1,11 @@
 /** Simulating what was loaded: synchronous, pure, with typed results. */
-import { type Checker, allCheckers } from "./core/checkers.ts";
+import { allCheckers, type Checker } from "./core/checkers.ts";
 import { type EventColumns, MemorySink } from "./core/memory_sink.ts";
 import { InputError } from "./core/options.ts";
-import { type Loaded, LoadError, type LoadedRun } from "./load.ts";
+import { type Loaded, type LoadedRun, LoadError } from "./load.ts";
 import { Machine, type MachineParts } from "./machine.ts";
 import { type Sample, SAMPLE_COLUMNS } from "./samples.ts";
-import { summaryRow, type SummaryRow } from "./summary_row.ts";
+import { type SummaryRow, summaryRow } from "./summary_row.ts";
 
 /** What a simulation keeps. */
 export interface SimulateOptions {

@@ -16,7 +16,9 @@ const FLOORS: readonly (readonly string[])[] = [
 /** Index of the floor of a file, and the folder on it. */
 function floorOf(file: string): [floor: number, folder: string] {
   const folder = file.includes("/") ? file.slice(0, file.lastIndexOf("/")) : file;
-  const floor = FLOORS.findIndex((folders) => folders.some((one) => folder === one || folder.startsWith(`${one}/`) && one !== "sim"));
+  const floor = FLOORS.findIndex((folders) =>
+    folders.some((one) => folder === one || folder.startsWith(`${one}/`) && one !== "sim")
+  );
   assert.ok(floor >= 0, `${file} stands on no floor`);
   return [floor, folder];
 }

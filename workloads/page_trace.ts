@@ -5,12 +5,12 @@
  * waits. `closed: true` keeps the pauses instead, so that costs and stalls delay all that follows.
  */
 import { flag, InputError, optional, type Options, text } from "../sim/core/options.ts";
-import {
-  type OpColumns,
-  type OpStream,
-  type RecordedState,
-  type Workload,
-  type WorkloadContext,
+import type {
+  OpColumns,
+  OpStream,
+  RecordedState,
+  Workload,
+  WorkloadContext,
 } from "../sim/guest/operations.ts";
 import { type WorkloadPlugin, workloadPlugin } from "../sim/guest/plugin.ts";
 import { type RecordedOperations, recordedOperations } from "../sim/guest/recorded_ops.ts";

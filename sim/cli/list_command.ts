@@ -108,5 +108,7 @@ function describe(option: Readonly<Record<string, unknown>>): string {
   }
   const shown = option.default === undefined ? "" : ` = ${JSON.stringify(option.default)}`;
   const plain = unit === undefined || unit === "" ? "" : ` (a plain number is ${unit})`;
-  return `${name}${shown}${plain}${summary === undefined ? "" : `: ${summary}`}${source === undefined ? "" : ` [${source}]`}`;
+  return `${name}${shown}${plain}${summary === undefined ? "" : `: ${summary}`}${
+    source === undefined ? "" : ` [${source}]`
+  }`;
 }

@@ -32,7 +32,9 @@ export async function openScenario(
     return await loadScenario(text, { ...options, read, label: path }, registries);
   } catch (error) {
     if (error instanceof LoadError) throw new UsageError(error.message);
-    if (error instanceof TypeError) throw new UsageError(`${path}: is not a text in UTF-8; wanted is a scenario in YAML`);
+    if (error instanceof TypeError) {
+      throw new UsageError(`${path}: is not a text in UTF-8; wanted is a scenario in YAML`);
+    }
     throw error;
   }
 }

@@ -1,14 +1,14 @@
 /** The command `run`: simulates every run of a scenario, one after the other, and writes the result folder. */
-import { type Checker, allCheckers } from "../core/checkers.ts";
+import { allCheckers, type Checker } from "../core/checkers.ts";
 import { csvLine, EventsCsv } from "../core/csv_writer.ts";
 import type { TraceReader } from "../core/trace.ts";
 import type { Setting } from "../grid.ts";
-import { type Loaded, LoadError, type LoadedRun } from "../load.ts";
+import { type Loaded, type LoadedRun, LoadError } from "../load.ts";
 import type { Machine, MachineResult } from "../machine.ts";
 import { SAMPLE_COLUMNS } from "../samples.ts";
 import type { EventFormat, Registries } from "../scenario.ts";
 import { buildMachine } from "../simulate.ts";
-import { summaryRow, type SummaryRow } from "../summary_row.ts";
+import { summaryRow } from "../summary_row.ts";
 import { resolvePath } from "./files.ts";
 import { DONE, FOUND, INTERRUPTED, type Io, UsageError } from "./io.ts";
 import { type FinishedRun, manifestOf, runKey } from "./manifest.ts";
@@ -130,7 +130,9 @@ class Batch {
     try {
       for (const [index, run] of this.#loaded.runs.entries()) {
         const key = await runKey(this.#loaded, run, this.#events, this.#options);
-        const earlier = this.#options.goOn ? this.#folder.finished(run.name, index) as FinishedRun | undefined : undefined;
+        const earlier = this.#options.goOn
+          ? this.#folder.finished(run.name, index) as FinishedRun | undefined
+          : undefined;
         if (earlier?.key === key) {
           this.finished.push(earlier);
           continue;
@@ -204,7 +206,7 @@ class RunOutput {
 
   constructor(path: string, events: EventFormat) {
     this.#samples = this.#open(`${path}/samples.csv`);
-    this.#write(this.#samples, this.#encoder.encode(`${csvLine(SAMPLE_COLUMNS)}\n`));
+    this.#write(this.#samples, this.#encoder.encode(csvLine(SAMPLE_COLUMNS)));
     if (events === "csv") {
       const file = this.#open(`${path}/events.csv`);
       this.#events = new EventsCsv((bytes) => this.#write(file, bytes));
@@ -213,7 +215,7 @@ class RunOutput {
   }
 
   sample(sample: readonly number[]): void {
-    this.#write(this.#samples, this.#encoder.encode(`${csvLine(sample)}\n`));
+    this.#write(this.#samples, this.#encoder.encode(csvLine(sample)));
   }
 
   close(): void {
@@ -251,7 +253,7 @@ function findingsOf(result: MachineResult, checkers: readonly Checker[], check: 
 
 function summaryCsv(finished: readonly FinishedRun[]): string {
   const columns = Object.keys(finished[0].row);
-  return [columns, ...finished.map(({ row }) => columns.map((column) => row[column]))].map(csvLine).join("\n") + "\n";
+  return [columns, ...finished.map(({ row }) => columns.map((column) => row[column]))].map(csvLine).join("");
 }
 
 function report(io: Io, shown: string, finished: readonly FinishedRun[], options: RunOptions): void {
@@ -275,7 +277,9 @@ function interrupted(io: Io, folder: ResultFolder, done: number, runs: number, o
   const keep = done > 0 && runs > 1;
   folder.discard(keep);
   if (keep) {
-    const command = ["deno task sim", ...options.command.filter((word) => word !== "--continue"), "--continue"].join(" ");
+    const command = ["deno task sim", ...options.command.filter((word) => word !== "--continue"), "--continue"].join(
+      " ",
+    );
     io.err(`interrupted: ${done} of ${runs} runs are finished and kept; go on with: ${command}\n`);
   } else io.err("interrupted: nothing was kept\n");
   return INTERRUPTED;

@@ -68,7 +68,9 @@ async function within<T>(file: string, run: () => Promise<T>): Promise<T> {
     if (error instanceof LoadError) throw new UsageError(error.message);
     if (!(error instanceof InputError)) throw error;
     const [kind, row] = error.path;
-    const place = kind === "row" ? `${file}:${row}` : [file, ...(error.path.length > 0 ? [error.path.join(".")] : [])].join(": ");
+    const place = kind === "row"
+      ? `${file}:${row}`
+      : [file, ...(error.path.length > 0 ? [error.path.join(".")] : [])].join(": ");
     throw new UsageError(`${place}: ${error.message}`);
   }
 }
@@ -89,5 +91,7 @@ function textOf(result: Verification): string {
     : `first at row ${first.row}: the kernel picked page ${first.expectedPfn}, the allocator ${
       first.actualPfn < 0 ? "none" : first.actualPfn
     }\n`;
-  return `${formatTable([header, ...rows])}\n${wrongPfns} of ${allocations} allocations got another page (${frees} frees)\n${where}`;
+  return `${
+    formatTable([header, ...rows])
+  }\n${wrongPfns} of ${allocations} allocations got another page (${frees} frees)\n${where}`;
 }

@@ -30,6 +30,8 @@ export class Signal {
 
 /** The priority of an ordinary event; smaller numbers run first at the same time. */
 export const PRIORITY_NORMAL = 0;
+/** The priority of what comes before all events of an instant, such as the end of a run. */
+export const PRIORITY_FIRST = -100;
 /** The priority of observers that look at the state after all events of an instant. */
 export const PRIORITY_OBSERVE = 100;
 

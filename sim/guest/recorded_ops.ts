@@ -76,7 +76,8 @@ class Reader {
     const marks: { tag: string; before: number; row: number }[] = [];
     let operations = 0;
     let timeNs = 0;
-    for (let first = row; row < count; row++) {
+    const first = row;
+    for (; row < count; row++) {
       if (row > first) timeNs += deltaUs[row] * 1000;
       const kind = event[row];
       if (kind === CODE.S) marks.push({ tag: text.get(row)!, before: operations, row: row + 2 });

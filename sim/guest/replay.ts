@@ -5,7 +5,7 @@
 import { MIGRATETYPE_COUNT, ORDERS, PAGEBLOCK_PAGES } from "./allocator.ts";
 import { zonesOfState } from "./layout.ts";
 import { Op, type RecordedState } from "./operations.ts";
-import { type RecordedOperations } from "./recorded_ops.ts";
+import type { RecordedOperations } from "./recorded_ops.ts";
 import type { Snapshots } from "./snapshot.ts";
 import type { Zone } from "./zone.ts";
 

@@ -39,7 +39,7 @@ export class SplitRing {
 
   /** An empty ring. Throws RangeError unless `size` is a power of two from 1 to 32,768. */
   constructor(size: number, eventIndex: boolean) {
-    if (!(size >= 1 && size <= 32768) || (size & (size - 1)) !== 0) {
+    if (!(size >= 1 && size <= 32768) || size % 1 !== 0 || (size & (size - 1)) !== 0) {
       throw new RangeError(`A split ring has a power of two from 1 to 32768 descriptors, not ${size}`);
     }
     this.size = size;

@@ -1,5 +1,5 @@
 /** How a message gets from the driver to the host and its answer back. */
-import { type Sim, type Task } from "../core/sim.ts";
+import type { Sim, Task } from "../core/sim.ts";
 import { Event, NONE } from "../core/trace.ts";
 import type { Costs } from "../host/costs.ts";
 import type { Host, HostAction } from "../host/host.ts";

@@ -99,7 +99,11 @@ Deno.test("the remainders of a reported block come back unreported, only the lar
 
 Deno.test("a block that merges while it is put back stays unreported and is reported at the higher order", () => {
   // Two order-9 buddies that are both free but not merged cannot exist; one is freed while the other is away.
-  const harness = new Harness({ blocks: [{ pfn: 0, order: 9 }, ...blocksOf(63, 10).slice(1)], pages: 63 * 1024, policy: freePageReporting });
+  const harness = new Harness({
+    blocks: [{ pfn: 0, order: 9 }, ...blocksOf(63, 10).slice(1)],
+    pages: 63 * 1024,
+    policy: freePageReporting,
+  });
   harness.guest.allocations.put(7, 512, 9, 0);
   harness.policy.start!();
   const freeNow = harness.sim.register("test", () => harness.guest.free(7, 0));

@@ -63,7 +63,9 @@ export class Harness {
     const trace = new Trace([{ read: (rows) => this.#keep(rows) }]);
     this.sim = new Sim(trace);
     const allocator = new Buddy(0, options.pages, MOVABLE);
-    for (const { pfn, order, migratetype } of options.blocks) allocator.insert(pfn, order, migratetype ?? MOVABLE, true);
+    for (const { pfn, order, migratetype } of options.blocks) {
+      allocator.insert(pfn, order, migratetype ?? MOVABLE, true);
+    }
     this.zone = new Zone({
       index: 0,
       name: "Normal",

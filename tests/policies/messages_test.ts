@@ -84,7 +84,8 @@ Deno.test("v5 doubles its buffer and walks again: 5000 blocks in a buffer of 409
 Deno.test("merging: neighbours of different orders become one record, sorting finds them all", () => {
   // Free: pages 0-511 (order 9), 512-767 (order 8), 1024-1279 (order 8), 768-1023 in use.
   const blocks = [{ pfn: 1024, order: 8 }, { pfn: 512, order: 8 }, { pfn: 0, order: 9 }];
-  const ranges = (merge: string) => run({ policy: singleBatch, blocks, options: { merge } }).of("skip").map((row) => [row.pfn, row.pages]);
+  const ranges = (merge: string) =>
+    run({ policy: singleBatch, blocks, options: { merge } }).of("skip").map((row) => [row.pfn, row.pages]);
   assert.deepEqual(ranges("none"), [[0, 512], [1024, 256], [512, 256]]);
   assert.deepEqual(ranges("adjacent"), [[0, 512], [1024, 256], [512, 256]]);
   assert.deepEqual(ranges("sorted"), [[0, 768], [1024, 256]]);

@@ -1,0 +1,95 @@
+/** Is every message answered once, and does everything that names a message name one that was sent? */
+import { PageBitmap } from "../../memory/bitmap.ts";
+import { Event, EVENTS, NONE, type TraceRows } from "../trace.ts";
+import { RowChecker } from "./checker.ts";
+
+/** Message ids are below this; they count up from 1 in each guest. */
+const IDS_MAX = 2 ** 31;
+
+/** Rows of which each names a message; what the host does to pages on its own may name none. */
+const NAMES_MESSAGE: ReadonlySet<number> = new Set([
+  Event.kick,
+  Event.exit,
+  Event.interrupt,
+  Event.discard,
+  Event.skip,
+  Event.giveBack,
+]);
+const MAY_NAME_MESSAGE: ReadonlySet<number> = new Set([Event.drop, Event.nearMiss, Event.violation]);
+
+/** The messages of one guest: sets of ids, as compact as sets of pages. */
+interface Messages {
+  readonly sent: PageBitmap;
+  readonly acked: PageBitmap;
+}
+
+/** Every send has exactly one ack, and the host works on a message between the two. */
+export class MessageChecker extends RowChecker {
+  /** Its name, for reports. */
+  readonly name = "messages";
+  /** What it holds. */
+  readonly summary = "every message has exactly one ack, and what names a message names one that was sent";
+  #guests: Messages[];
+
+  /** A checker for so many guests. */
+  constructor(guests: number) {
+    super();
+    this.#guests = Array.from(
+      { length: guests },
+      () => ({ sent: new PageBitmap(IDS_MAX), acked: new PageBitmap(IDS_MAX) }),
+    );
+  }
+
+  /** Checks one row. */
+  protected override check(rows: TraceRows, i: number): void {
+    const event = rows.event[i];
+    if (event === Event.end) return this.#checkEnd(rows, i);
+    if (event === Event.send) return this.#send(rows, i);
+    if (event === Event.ack) return this.#ack(rows, i);
+    if (NAMES_MESSAGE.has(event) || (MAY_NAME_MESSAGE.has(event) && rows.message[i] !== NONE)) this.#use(rows, i);
+  }
+
+  #send(rows: TraceRows, i: number): void {
+    const id = rows.message[i];
+    const guest = this.#guestOf(rows, i);
+    if (guest?.sent.setRange(id, 1) === 0) this.report(rows, i, `message ${id} is sent a second time`);
+  }
+
+  #ack(rows: TraceRows, i: number): void {
+    const id = rows.message[i];
+    const guest = this.#guestOf(rows, i);
+    if (guest === undefined) return;
+    if (!guest.sent.has(id)) this.report(rows, i, `ack of message ${id}, which was not sent`);
+    else if (guest.acked.setRange(id, 1) === 0) this.report(rows, i, `message ${id} is acked a second time`);
+  }
+
+  #use(rows: TraceRows, i: number): void {
+    const id = rows.message[i];
+    const what = EVENTS[rows.event[i]];
+    const guest = this.#guestOf(rows, i);
+    if (guest === undefined) return;
+    if (!guest.sent.has(id)) this.report(rows, i, `${what} for message ${id}, which was not sent`);
+    else if (guest.acked.has(id)) this.report(rows, i, `${what} for message ${id} after its ack`);
+  }
+
+  #checkEnd(rows: TraceRows, i: number): void {
+    this.#guests.forEach(({ sent, acked }, guest) => {
+      if (sent.count === acked.count) return;
+      sent.forEachRun(0, IDS_MAX, true, (first, count) => {
+        acked.forEachRun(first, count, false, (open, openCount) => {
+          const ids = openCount === 1 ? `message ${open}` : `messages ${open} to ${open + openCount - 1}`;
+          this.report(rows, i, `${ids} of guest ${guest} never acked`);
+        });
+      });
+    });
+  }
+
+  /** The messages of the row's guest, when there is such a guest and the id can be one. */
+  #guestOf(rows: TraceRows, i: number): Messages | undefined {
+    const id = rows.message[i];
+    const guest = this.#guests[rows.guest[i]];
+    if (guest !== undefined && Number.isInteger(id) && id > 0 && id < IDS_MAX) return guest;
+    this.report(rows, i, `${EVENTS[rows.event[i]]} names message ${id} of guest ${rows.guest[i]}, which cannot be`);
+    return undefined;
+  }
+}

@@ -1,0 +1,327 @@
+/**
+ * The figures of a run that its rows carry (architecture.md, Contract 3), all guests together.
+ *
+ * Counts and sums are kept per event code; only what depends on the order of rows (peaks, refaults, what is resident) looks
+ * at rows one by one.
+ */
+import { PageBitmap } from "../memory/bitmap.ts";
+import { PAGE_SIZE } from "../memory/range.ts";
+import { Quantiles } from "./quantiles.ts";
+import { Event, EVENTS, NONE, type TraceReader, type TraceRows } from "./trace.ts";
+
+/** What a run comes to. A figure is undefined when it has no value: a quantile of nothing, a time that never came. */
+export interface SummaryFigures {
+  /** Virtual time of the last row, which is `end`, ns. */
+  readonly simTimeNs: number;
+  /** Rows before `end`, those for checkers included. */
+  readonly events: number;
+  /** Allocations; the start state is none. */
+  readonly allocs: number;
+  /** Frees. */
+  readonly frees: number;
+  /** Allocations that failed. */
+  readonly allocFails: number;
+  /** Passes of the policy. */
+  readonly passes: number;
+  /** Messages sent. */
+  readonly messages: number;
+  /** Kicks of a queue. */
+  readonly kicks: number;
+  /** Exits to the host for a message. */
+  readonly exits: number;
+  /** Interrupts of the guest. */
+  readonly interrupts: number;
+  /** Payload of all messages, bytes. */
+  readonly payloadBytes: number;
+  /** Ranges that the host handled. */
+  readonly ranges: number;
+  /** Pages named in messages. */
+  readonly sentPages: number;
+  /** Pages that the host unmapped. */
+  readonly discardedPages: number;
+  /** Pages that the host left out of a migration. */
+  readonly skippedPages: number;
+  /** Pages populated again after the host had unmapped them. */
+  readonly refaultPages: number;
+  /** Runs of pages whose content was lost. */
+  readonly violations: number;
+  /** Runs of pages that were discarded while owned and not yet written. */
+  readonly nearMisses: number;
+  /** Peak of the memory that drivers hold, bytes. */
+  readonly heldPeakBytes: number;
+  /** Memory that the host backs at the start, bytes. */
+  readonly residentStartBytes: number;
+  /** Memory that the host backs at the end, bytes. */
+  readonly residentEndBytes: number;
+  /** Memory on the free lists at the end, bytes. */
+  readonly freeEndBytes: number;
+  /** Memory given back and not populated again, bytes. */
+  readonly returnedBytes: number;
+  /** Time from the first free until half of what is returned at the end was returned, ns. */
+  readonly timeTo50Ns: number | undefined;
+  /** The same for nine tenths, ns. */
+  readonly timeTo90Ns: number | undefined;
+  /** Integral of the resident memory over time, GiB·min. */
+  readonly residentGibMin: number;
+  /** CPU time of the driver and its kicks, exits and interrupts, ns. */
+  readonly driverCpuNs: number;
+  /** CPU time of the host: ranges, swap and faults, ns. */
+  readonly hostCpuNs: number;
+  /** Time the guest waited for faults, swap and memory, ns. */
+  readonly guestStallNs: number;
+  /** 99 % quantile of one such wait, ns. */
+  readonly stallP99Ns: number | undefined;
+  /** The longest such wait, ns. */
+  readonly stallMaxNs: number | undefined;
+  /** Median round trip of a message, ns. */
+  readonly ackP50Ns: number | undefined;
+  /** 99 % quantile of the round trip, ns. */
+  readonly ackP99Ns: number | undefined;
+  /** Peak of the memory that drivers isolated, bytes. */
+  readonly isolatedPeakBytes: number;
+  /** Pages whose content was lost. */
+  readonly violationPages: number;
+  /** Pages that were discarded while owned and not yet written. */
+  readonly nearMissPages: number;
+}
+
+/** Pages in 1 GiB. */
+const GIB_PAGES = 2 ** 30 / PAGE_SIZE;
+const MINUTE_NS = 60e9;
+
+/** Events whose rows are looked at one by one. */
+const SPECIAL = new Uint8Array(EVENTS.length);
+for (
+  const event of [
+    Event.alloc,
+    Event.hold,
+    Event.release,
+    Event.isolate,
+    Event.putBack,
+    Event.fault,
+    Event.drop,
+    Event.stall,
+    Event.swapIn,
+    Event.ack,
+  ]
+) SPECIAL[event] = 1;
+
+/** A reader that computes the figures of a run. */
+export class Summary implements TraceReader {
+  /** Per event code: rows, and the sums of their pages, costs (ns) and payloads (bytes). */
+  #rows = new Float64Array(EVENTS.length);
+  #pages = new Float64Array(EVENTS.length);
+  #costNs = new Float64Array(EVENTS.length);
+  #payloadBytes = 0;
+  #timeNs = 0;
+  #starting = true;
+  #startAllocs = 0;
+  #startResidentPages = 0;
+  #firstFreeNs: number | undefined;
+  #heldPages = 0;
+  #heldPeakPages = 0;
+  #isolatedPages = 0;
+  #isolatedPeakPages = 0;
+  /** Per guest the pages that were dropped and not populated again. */
+  #dropped: PageBitmap[];
+  #refaultPages = 0;
+  #returned = new NewMaxima();
+  #residentPages = 0;
+  #residentPageNs = 0;
+  #residentSinceNs = 0;
+  #stallNs = new Quantiles();
+  #ackNs = new Quantiles();
+
+  /** A summary of guests with so many physical pages each, holes included. */
+  constructor(guestPages: readonly number[]) {
+    this.#dropped = guestPages.map((pages) => new PageBitmap(pages));
+  }
+
+  /** Takes a block of rows. */
+  read(rows: TraceRows): void {
+    for (let i = 0; i < rows.count; i++) {
+      const event = rows.event[i];
+      this.#rows[event]++;
+      if (rows.pages[i] > 0) this.#pages[event] += rows.pages[i];
+      if (rows.costNs[i] > 0) this.#costNs[event] += rows.costNs[i];
+      if (rows.bytes[i] > 0 && event === Event.send) this.#payloadBytes += rows.bytes[i];
+      if (event === Event.free) this.#firstFreeNs ??= rows.timeNs[i];
+      this.#starting &&= isStart(rows, i);
+      if (SPECIAL[event] === 1) this.#special(rows, i, event);
+    }
+    if (rows.count > 0) this.#timeNs = rows.timeNs[rows.count - 1];
+  }
+
+  /** The figures of the rows so far. */
+  result(): SummaryFigures {
+    return { ...this.#counts(), ...this.#memory(), ...this.#times() };
+  }
+
+  #special(rows: TraceRows, i: number, event: number): void {
+    const pages = rows.pages[i];
+    switch (event) {
+      case Event.alloc:
+        if (rows.order[i] === NONE) this.#startAllocs++;
+        break;
+      case Event.hold:
+        this.#heldPages += pages;
+        this.#heldPeakPages = Math.max(this.#heldPeakPages, this.#heldPages);
+        break;
+      case Event.release:
+        this.#heldPages -= pages;
+        break;
+      case Event.isolate:
+        this.#isolatedPages += pages;
+        this.#isolatedPeakPages = Math.max(this.#isolatedPeakPages, this.#isolatedPages);
+        break;
+      case Event.putBack:
+        this.#isolatedPages -= pages;
+        break;
+      case Event.drop:
+        this.#drop(rows, i);
+        break;
+      case Event.ack:
+        this.#ackNs.add(rows.costNs[i]);
+        break;
+      default: // fault, swap_in, stall
+        this.#stallNs.add(rows.costNs[i]);
+        if (event === Event.fault) this.#fault(rows, i);
+    }
+  }
+
+  #drop(rows: TraceRows, i: number): void {
+    const pages = rows.pages[i];
+    this.#resident(rows.timeNs[i], -pages);
+    this.#dropped[rows.guest[i]].setRange(rows.pfn[i], pages);
+    this.#returned.add(rows.timeNs[i], this.#pages[Event.drop] - this.#refaultPages);
+  }
+
+  #fault(rows: TraceRows, i: number): void {
+    const pages = rows.pages[i];
+    this.#resident(rows.timeNs[i], pages);
+    if (this.#starting) this.#startResidentPages += pages;
+    const dropped = this.#dropped[rows.guest[i]];
+    if (dropped.count > 0) this.#refaultPages += dropped.clearRange(rows.pfn[i], pages);
+  }
+
+  /** So many pages more are resident from now on. */
+  #resident(timeNs: number, pages: number): void {
+    this.#residentPageNs += this.#residentPages * (timeNs - this.#residentSinceNs);
+    this.#residentSinceNs = timeNs;
+    this.#residentPages += pages;
+  }
+
+  #counts() {
+    const rows = this.#rows;
+    const pages = this.#pages;
+    return {
+      events: rows.reduce((sum, count) => sum + count, 0) - rows[Event.end],
+      allocs: rows[Event.alloc] - this.#startAllocs,
+      frees: rows[Event.free],
+      allocFails: rows[Event.allocFail],
+      passes: rows[Event.pass],
+      messages: rows[Event.send],
+      kicks: rows[Event.kick],
+      exits: rows[Event.exit],
+      interrupts: rows[Event.interrupt],
+      payloadBytes: this.#payloadBytes,
+      ranges: rows[Event.discard] + rows[Event.skip] + rows[Event.giveBack],
+      sentPages: pages[Event.send],
+      discardedPages: pages[Event.drop],
+      skippedPages: pages[Event.skip],
+      refaultPages: this.#refaultPages,
+      violations: rows[Event.violation],
+      nearMisses: rows[Event.nearMiss],
+      violationPages: pages[Event.violation],
+      nearMissPages: pages[Event.nearMiss],
+    };
+  }
+
+  #memory() {
+    const pages = this.#pages;
+    const usedPages = pages[Event.alloc] - pages[Event.free];
+    const freePages = pages[Event.present] - usedPages - this.#heldPages - this.#isolatedPages;
+    const residentPageNs = this.#residentPageNs + this.#residentPages * (this.#timeNs - this.#residentSinceNs);
+    return {
+      heldPeakBytes: this.#heldPeakPages * PAGE_SIZE,
+      isolatedPeakBytes: this.#isolatedPeakPages * PAGE_SIZE,
+      residentStartBytes: this.#startResidentPages * PAGE_SIZE,
+      residentEndBytes: this.#residentPages * PAGE_SIZE,
+      freeEndBytes: freePages * PAGE_SIZE,
+      returnedBytes: (pages[Event.drop] - this.#refaultPages) * PAGE_SIZE,
+      residentGibMin: residentPageNs / GIB_PAGES / MINUTE_NS,
+    };
+  }
+
+  #times() {
+    const cost = (...events: number[]) => events.reduce((sum, event) => sum + this.#costNs[event], 0);
+    const { pass, isolate, putBack, send, kick, exit, interrupt } = Event;
+    const { discard, skip, giveBack, swapOut, swapIn, fault, stall } = Event;
+    return {
+      simTimeNs: this.#timeNs,
+      timeTo50Ns: this.#timeToNs(5),
+      timeTo90Ns: this.#timeToNs(9),
+      driverCpuNs: cost(pass, isolate, putBack, send, kick, exit, interrupt),
+      hostCpuNs: cost(discard, skip, giveBack, swapOut, swapIn, fault),
+      guestStallNs: cost(fault, swapIn, stall),
+      stallP99Ns: this.#stallNs.rank(0.99),
+      stallMaxNs: this.#stallNs.max,
+      ackP50Ns: this.#ackNs.rank(0.5),
+      ackP99Ns: this.#ackNs.rank(0.99),
+    };
+  }
+
+  /** From the first free until so many tenths of what is returned at the end were returned, ns. */
+  #timeToNs(tenths: number): number | undefined {
+    const returnedPages = this.#pages[Event.drop] - this.#refaultPages;
+    if (returnedPages === 0 || this.#firstFreeNs === undefined) return undefined;
+    // Pages are whole, so the first whole number of them that is enough is looked for.
+    const reachedNs = this.#returned.firstTimeNs(Math.ceil(returnedPages * tenths / 10));
+    return Math.max(0, reachedNs - this.#firstFreeNs);
+  }
+}
+
+/** Whether the row can belong to the start state with which a run opens. */
+function isStart(rows: TraceRows, i: number): boolean {
+  if (rows.timeNs[i] !== 0 || rows.costNs[i] > 0) return false;
+  const event = rows.event[i];
+  return event === Event.present || event === Event.fault || (event === Event.alloc && rows.order[i] === NONE);
+}
+
+/**
+ * When a number of pages that goes up and down first reached each height. Only new maxima are kept: at most one for each page
+ * of the guests, however long the run.
+ */
+class NewMaxima {
+  #timeNs = new Float64Array(256);
+  #pages = new Float64Array(256);
+  #count = 0;
+
+  /** The number is `pages` now. */
+  add(timeNs: number, pages: number): void {
+    const last = this.#count - 1;
+    if (last >= 0 && pages <= this.#pages[last]) return;
+    if (last >= 0 && timeNs === this.#timeNs[last]) {
+      this.#pages[last] = pages;
+      return;
+    }
+    if (this.#count === this.#timeNs.length) {
+      this.#timeNs = doubled(this.#timeNs);
+      this.#pages = doubled(this.#pages);
+    }
+    this.#timeNs[this.#count] = timeNs;
+    this.#pages[this.#count++] = pages;
+  }
+
+  /** The first time at which the number was at least `pages`, ns; Infinity when it never was. */
+  firstTimeNs(pages: number): number {
+    for (let i = 0; i < this.#count; i++) if (this.#pages[i] >= pages) return this.#timeNs[i];
+    return Infinity;
+  }
+}
+
+function doubled(values: Float64Array): Float64Array<ArrayBuffer> {
+  const larger = new Float64Array(2 * values.length);
+  larger.set(values);
+  return larger;
+}
