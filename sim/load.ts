@@ -122,11 +122,12 @@ export async function loadScenario(
     ...(options.set ?? []).map((text) => explaining(label, () => parseSetting(text, registries))),
   ];
   const places = new Places(label, document, lines, settings);
+  const refused = (error: unknown) => error instanceof InputError ? new LoadError(places.sentence(error)) : error;
   const guarded = <T>(run: () => T): T => {
     try {
       return run();
     } catch (error) {
-      throw error instanceof InputError ? new LoadError(places.sentence(error)) : error;
+      throw refused(error);
     }
   };
   const grid = guarded(() => expandGrid(input, settings, options.reps ?? 1, registries));
@@ -136,7 +137,9 @@ export async function loadScenario(
     rep,
     scenario: guarded(() => parseScenario(raw, registries)),
   }));
-  const { files, unpacked } = await readFiles(runs, options.read);
+  const { files, unpacked } = await readFiles(runs, options.read).catch((error) => {
+    throw refused(error);
+  });
   return {
     name: runs[0].scenario.name ?? "scenario",
     runs,
@@ -161,8 +164,7 @@ async function readOrFail(read: ReadFile | undefined, path: string): Promise<Uin
   try {
     return await read(path);
   } catch (error) {
-    if (error instanceof LoadError) throw error;
-    throw new LoadError(`${path}: cannot be read: ${(error as Error).message}`);
+    throw error instanceof LoadError ? error : new LoadError((error as Error).message);
   }
 }
 
@@ -194,24 +196,27 @@ function oneLine(message: string): string {
   return message.split("\n")[0].replace(/[.:]$/, "");
 }
 
-/** Every file that any run names, read once. */
+/** Every file that any run names, read once. Throws {@link LoadError}, or {@link InputError} where a file cannot be read. */
 async function readFiles(
   runs: readonly LoadedRun[],
   read: ReadFile | undefined,
 ): Promise<{ files: Map<string, Uint8Array>; unpacked: Map<string, Uint8Array> }> {
   const files = new Map<string, Uint8Array>();
   const unpacked = new Map<string, Uint8Array>();
-  const names = new Set<string>();
-  const visit = (spec: WorkloadSpec) => {
-    for (const path of spec.plugin.files(spec.options)) names.add(path);
-    spec.children.forEach(visit);
+  const visit = async ({ plugin, options, path, children }: WorkloadSpec) => {
+    for (const file of plugin.files(options)) {
+      if (files.has(file)) continue;
+      const key = Object.entries(options as Record<string, unknown>).find(([, value]) => value === file)?.[0];
+      try {
+        files.set(file, await readOrFail(read, file));
+      } catch (error) {
+        throw new InputError(key === undefined ? path : [...path, key], (error as Error).message);
+      }
+      unpacked.set(file, await unpack(file, files.get(file)!));
+    }
+    for (const child of children) await visit(child);
   };
-  for (const { scenario } of runs) for (const { workload } of scenario.guests) visit(workload);
-  for (const path of names) {
-    const bytes = await readOrFail(read, path);
-    files.set(path, bytes);
-    unpacked.set(path, await unpack(path, bytes));
-  }
+  for (const { scenario } of runs) for (const { workload } of scenario.guests) await visit(workload);
   return { files, unpacked };
 }
 

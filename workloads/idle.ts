@@ -10,14 +10,14 @@ export interface IdleOptions {
 }
 
 /** A stream with a single pause. */
-function pause(delayNs: number): OpStream {
+function pause(delayNs: number, cpu: number): OpStream {
   let sent = false;
   return {
     open: false,
     fill(columns: OpColumns): number {
       if (sent) return 0;
       sent = true;
-      columns.set(0, Op.wait, 0, 0, 0, delayNs, 0, 0);
+      columns.set(0, Op.wait, 0, 0, 0, delayNs, 0, cpu);
       return 1;
     },
   };
@@ -29,8 +29,8 @@ export const idle: WorkloadPlugin = workloadPlugin<IdleOptions>({
   summary: "nothing is allocated or freed",
   source: "baseline",
   options: { fields: { duration: duration("10s", { summary: "how long" }) } },
-  create: (_context, options) => ({
-    streams: [pause(options.duration)],
+  create: ({ vcpus }, options) => ({
+    streams: Array.from({ length: vcpus }, (_, cpu) => pause(options.duration, cpu)),
     start: [],
     estimatedRows: 0,
     durationNs: options.duration,

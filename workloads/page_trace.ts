@@ -5,13 +5,7 @@
  * waits. `closed: true` keeps the pauses instead, so that costs and stalls delay all that follows.
  */
 import { flag, InputError, optional, type Options, text } from "../sim/core/options.ts";
-import type {
-  OpColumns,
-  OpStream,
-  RecordedState,
-  Workload,
-  WorkloadContext,
-} from "../sim/guest/operations.ts";
+import type { OpColumns, OpStream, RecordedState, Workload, WorkloadContext } from "../sim/guest/operations.ts";
 import { type WorkloadPlugin, workloadPlugin } from "../sim/guest/plugin.ts";
 import { type RecordedOperations, recordedOperations } from "../sim/guest/recorded_ops.ts";
 import { readRecording } from "../sim/guest/recording.ts";

@@ -1,6 +1,6 @@
 /** Workloads one after the other, each for a given time: a day of a guest. */
 import { z } from "zod";
-import { durationSchema, field, type Options } from "../sim/core/options.ts";
+import { durationSchema, field, InputError, type Options } from "../sim/core/options.ts";
 import {
   Op,
   OpColumns,
@@ -58,6 +58,7 @@ class PhaseStream implements OpStream {
   #live = new Map<number, number>();
   /** Operations to hand out before the phase goes on: allocations it starts with, frees at its end. */
   #extra: [kind: number, handle: number, order: number, type: number][] = [];
+  #extraRow = 0;
 
   constructor(phases: readonly Phase[], workloads: readonly Workload[], cpu: number, cpus: number) {
     this.#phases = phases;
@@ -69,9 +70,8 @@ class PhaseStream implements OpStream {
   fill(columns: OpColumns): number {
     let row = 0;
     while (row < columns.size) {
-      const extra = this.#extra.shift();
-      if (extra !== undefined) {
-        const [kind, handle, order, type] = extra;
+      if (this.#extraRow < this.#extra.length) {
+        const [kind, handle, order, type] = this.#extra[this.#extraRow++];
         columns.set(row++, kind, handle, order, type, 0, 2 ** order, this.#cpu);
       } else if (this.#row < this.#count) this.#copy(columns, row++);
       else if (!this.#refill()) break;
@@ -81,21 +81,33 @@ class PhaseStream implements OpStream {
 
   /** Fills the buffer from the phase, or goes on to the next phase; false after the last. */
   #refill(): boolean {
-    const stream = this.#index < 0 ? undefined : this.#workloads[this.#index].streams[this.#cpu];
+    const stream = this.#workloads[this.#index]?.streams[this.#cpu];
     this.#row = 0;
     this.#count = stream === undefined || this.#leftNs <= 0 ? 0 : stream.fill(this.#columns);
-    return this.#count > 0 || this.#nextPhase();
+    return this.#count > 0 || this.#waitForEnd() || this.#nextPhase();
+  }
+
+  /** A phase with a length lasts that long, also when its workload ended before; true when there is something to wait for. */
+  #waitForEnd(): boolean {
+    if (this.#leftNs <= 0 || this.#leftNs === Infinity) return false;
+    this.#columns.set(0, Op.wait, 0, 0, 0, this.#leftNs, 0, this.#cpu);
+    this.#count = 1;
+    return true;
   }
 
   #nextPhase(): boolean {
-    if (this.#index >= 0 && !this.#phases[this.#index].keep) {
+    this.#extra = [];
+    this.#extraRow = 0;
+    if (this.#phases[this.#index]?.keep === false) {
       for (const handle of this.#live.values()) {
         this.#extra.push([Op.free, handle, 0, 0]);
         this.#handles.give(handle);
       }
     }
     this.#live.clear();
-    if (++this.#index >= this.#phases.length) return this.#extra.length > 0;
+    if (this.#index < this.#phases.length) this.#index++;
+    this.#leftNs = 0;
+    if (this.#index === this.#phases.length) return this.#extra.length > 0;
     this.#leftNs = this.#phases[this.#index].for ?? Infinity;
     for (const { handle, order, migratetype } of startOf(this.#workloads[this.#index], this.#cpu)) {
       this.#extra.push([Op.alloc, this.#own(handle), order, migratetype]);
@@ -140,6 +152,13 @@ function* startOf(workload: Workload, cpu: number): Generator<StartAllocation> {
 function create(context: WorkloadContext, { phases }: PhasesOptions): Workload {
   const { vcpus } = context;
   const workloads = phases.map((_, index) => context.child(index, `phase${index}`));
+  workloads.forEach((workload, index) => {
+    if (!workload.streams.some(({ open }) => open) && workload.state === undefined) return;
+    throw new InputError(
+      ["phases", index],
+      "a recording cannot be a phase: it brings its own times and its own memory",
+    );
+  });
   const padded = workloads.map((workload) => ({
     ...workload,
     streams: Array.from({ length: vcpus }, (_, cpu) => workload.streams[cpu] ?? { open: false, fill: () => 0 }),
@@ -148,7 +167,7 @@ function create(context: WorkloadContext, { phases }: PhasesOptions): Workload {
     streams: Array.from({ length: vcpus }, (_, cpu) => new PhaseStream(phases, padded, cpu, vcpus)),
     start: [],
     estimatedRows: workloads.reduce((sum, { estimatedRows }) => sum + estimatedRows, 0),
-    durationNs: workloads.reduce((sum, { durationNs }, i) => sum + Math.min(durationNs, phases[i].for ?? Infinity), 0),
+    durationNs: workloads.reduce((sum, { durationNs }, i) => sum + (phases[i].for ?? durationNs), 0),
   };
 }
 

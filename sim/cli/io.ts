@@ -25,6 +25,11 @@ export class UsageError extends Error {
   }
 }
 
+/** Arguments as they are typed into a shell. */
+export function quoteArgs(args: readonly string[]): string {
+  return args.map((arg) => /^[\w.,:/=@%+-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`).join(" ");
+}
+
 /** Exit status: done. */
 export const DONE = 0;
 /** Exit status: the run ended and found something. */
@@ -38,7 +43,12 @@ export const INTERRUPTED = 130;
 export function processIo(projectFolder: string): Io {
   const encoder = new TextEncoder();
   const writeAll = (file: { writeSync(bytes: Uint8Array): number }, text: string) => {
-    for (let bytes = encoder.encode(text); bytes.length > 0;) bytes = bytes.subarray(file.writeSync(bytes));
+    try {
+      for (let bytes = encoder.encode(text); bytes.length > 0;) bytes = bytes.subarray(file.writeSync(bytes));
+    } catch (error) {
+      // Whoever reads (head, less) has seen enough; the result itself is in files.
+      if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+    }
   };
   return {
     out: (text) => writeAll(Deno.stdout, text),

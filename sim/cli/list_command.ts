@@ -93,7 +93,7 @@ function optionsOf(options: Options<unknown>): Readonly<Record<string, unknown>>
 }
 
 function textOf(entries: readonly Entry[], withOptions: boolean): string {
-  if (!withOptions) return formatTable(entries.map(({ name, summary }) => [`  ${name}`, summary])).replace(/ +$/gm, "");
+  if (!withOptions) return formatTable(entries.map(({ name, summary }) => [`  ${name}`, summary]), true);
   return entries.map(({ name, summary, source, options }) => {
     const lines = options.map((option) => `    ${describe(option)}\n`).join("");
     return `${name}: ${summary}\n    source: ${source}\n${lines}`;

@@ -3,7 +3,7 @@
  * takes its name at the end. An existing result is replaced only by that last rename.
  */
 import { baseName, exists, folderOf, reason } from "./files.ts";
-import { UsageError } from "./io.ts";
+import { quoteArgs, UsageError } from "./io.ts";
 
 /** A result folder that is being made. */
 export class ResultFolder {
@@ -12,9 +12,11 @@ export class ResultFolder {
   /** Where it is made. */
   readonly partial: string;
   #shown: string;
+  #command: readonly string[];
 
-  /** A folder that will be `target`, shown to the user as `shown`. */
-  constructor(target: string, shown: string) {
+  /** A folder that will be `target`, shown to the user as `shown`; `command` is what the user asked for. */
+  constructor(target: string, shown: string, command: readonly string[]) {
+    this.#command = command;
     this.target = target.replace(/\/+$/, "");
     this.partial = `${folderOf(this.target)}/.partial/${baseName(this.target)}`;
     this.#shown = shown;
@@ -110,7 +112,9 @@ export class ResultFolder {
       if (error instanceof UsageError) throw error;
       if (error instanceof Deno.errors.NotCapable) {
         throw new UsageError(
-          `${this.#shown}: the task sim writes only below out/; deno task sim:any with the same arguments writes anywhere`,
+          `${this.#shown}: the task sim writes only below out/; this works: deno task sim:any ${
+            quoteArgs(this.#command)
+          }`,
         );
       }
       throw new UsageError(`${this.#shown}: cannot be written: ${reason(error)}`);

@@ -10,7 +10,7 @@ import type { EventFormat, Registries } from "../scenario.ts";
 import { buildMachine } from "../simulate.ts";
 import { summaryRow } from "../summary_row.ts";
 import { resolvePath } from "./files.ts";
-import { DONE, FOUND, INTERRUPTED, type Io, UsageError } from "./io.ts";
+import { DONE, FOUND, INTERRUPTED, type Io, quoteArgs, UsageError } from "./io.ts";
 import { type FinishedRun, manifestOf, runKey } from "./manifest.ts";
 import { openScenario } from "./open_scenario.ts";
 import { Progress } from "./progress.ts";
@@ -58,7 +58,7 @@ export async function runCommand(io: Io, path: string, options: RunOptions, regi
     : resolvePath(io.userFolder, options.out);
   // The first machine is built before anything is written, so that a bad input leaves nothing behind.
   const events = eventsFor(loaded, options, say);
-  const folder = new ResultFolder(target, shown);
+  const folder = new ResultFolder(target, shown, options.command);
   folder.open(options.goOn);
   const batch = new Batch(io, loaded, folder, options, events);
   let finished: readonly FinishedRun[] | undefined;
@@ -277,10 +277,10 @@ function interrupted(io: Io, folder: ResultFolder, done: number, runs: number, o
   const keep = done > 0 && runs > 1;
   folder.discard(keep);
   if (keep) {
-    const command = ["deno task sim", ...options.command.filter((word) => word !== "--continue"), "--continue"].join(
-      " ",
+    const args = [...options.command.filter((word) => word !== "--continue"), "--continue"];
+    io.err(
+      `interrupted: ${done} of ${runs} runs are finished and kept; go on with: deno task sim ${quoteArgs(args)}\n`,
     );
-    io.err(`interrupted: ${done} of ${runs} runs are finished and kept; go on with: ${command}\n`);
   } else io.err("interrupted: nothing was kept\n");
   return INTERRUPTED;
 }

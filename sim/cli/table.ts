@@ -3,12 +3,12 @@ import { formatDuration, formatSize } from "../memory/units.ts";
 import { PAGE_SIZE } from "../memory/range.ts";
 import type { Cell, SummaryRow } from "../summary_row.ts";
 
-/** Columns padded to their widest cell, the first to the left, the others to the right. */
-export function formatTable(rows: readonly (readonly string[])[]): string {
+/** Columns padded to their widest cell: the first to the left, the others to the right unless they are texts. */
+export function formatTable(rows: readonly (readonly string[])[], texts = false): string {
   const widths: number[] = [];
   for (const row of rows) row.forEach((cell, i) => widths[i] = Math.max(widths[i] ?? 0, cell.length));
   const line = (row: readonly string[]) =>
-    row.map((cell, i) => i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i])).join("  ").trimEnd();
+    row.map((cell, i) => i === 0 || texts ? cell.padEnd(widths[i]) : cell.padStart(widths[i])).join("  ").trimEnd();
   return rows.map(line).join("\n") + "\n";
 }
 

@@ -47,6 +47,8 @@ class Reader {
   /** Pages known to be in use, and pages known to be free; without a snapshot nothing is known at first. */
   #used: PageBitmap;
   #unused: PageBitmap;
+  /** Pages allocated by rows and not freed yet. */
+  #allocated: PageBitmap;
   #start: StartAllocation[] = [];
   #handles = 0;
   #free: number[] = [];
@@ -59,6 +61,7 @@ class Reader {
       : Math.max(...state.zones.map((zone) => zone.startPfn + zone.spannedPages));
     this.#used = new PageBitmap(end);
     this.#unused = new PageBitmap(end);
+    this.#allocated = new PageBitmap(end);
     if (state === undefined) return;
     this.#used.setRange(0, end);
     for (const { order, pfns } of state.free) for (const pfn of pfns) this.#setUsed(pfn, ORDER_PAGES[order], false);
@@ -96,6 +99,7 @@ class Reader {
     if (pfn[row] % pages !== 0) throw problem(row, `page ${pfn[row]} is not aligned to order ${order[row]}`);
     if (this.#used.countRange(pfn[row], pages) > 0) throw problem(row, `allocates page ${pfn[row]}, which is in use`);
     this.#setUsed(pfn[row], pages, true);
+    this.#allocated.setRange(pfn[row], pages);
     const handle = this.#free.pop() ?? this.#handles++;
     this.#owner.set(pfn[row], handle);
     this.#orders[handle] = order[row];
@@ -112,6 +116,12 @@ class Reader {
     }
     let handle = this.#owner.get(pfn[row]);
     if (handle === undefined) {
+      if (this.#allocated.countRange(pfn[row], pages) > 0) {
+        throw problem(
+          row,
+          `frees page ${pfn[row]} with order ${order[row]}, which is not how its pages were allocated`,
+        );
+      }
       handle = this.#handles++;
       this.#start.push({ handle, order: order[row], migratetype: migratetype[row], pfn: pfn[row] });
     } else if (this.#orders[handle] !== order[row]) {
@@ -122,6 +132,7 @@ class Reader {
     }
     this.#owner.delete(pfn[row]);
     this.#setUsed(pfn[row], pages, false);
+    this.#allocated.clearRange(pfn[row], pages);
     columns.set(at, Op.free, handle, order[row], migratetype[row], timeNs, 0, cpu[row], zone, pfn[row]);
     this.#free.push(handle);
   }

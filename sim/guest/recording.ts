@@ -33,6 +33,9 @@ export interface Recording {
   readonly text: ReadonlyMap<number, string>;
 }
 
+/** 256 TiB of guest memory; readers keep a bitmap up to the largest page. */
+const PFN_MAX = 2 ** 36;
+
 const COMMA = 44;
 const NEWLINE = 10;
 const DIGIT_0 = 48;
@@ -95,7 +98,7 @@ class Reader {
     into.event[row] = event;
     this.#at += 2;
     const needsBlock = "ZDOP".includes(String.fromCharCode(event));
-    into.pfn[row] = this.#number("pfn", !needsBlock, 2 ** 40);
+    into.pfn[row] = this.#number("pfn", !needsBlock, PFN_MAX);
     into.order[row] = this.#number("order", !needsBlock, ORDER_MAX);
     into.migratetype[row] = this.#number("mt", !needsBlock, MIGRATETYPE_COUNT - 1);
     if (event === 83 || event === 77) into.text.set(row, this.#rest(hasCpu));
