@@ -318,7 +318,7 @@ function parseEncoding(input: unknown): Scenario["encoding"] & { filled: unknown
   const entry = encodings.find((candidate) => candidate.name === name);
   const names = encodings.map((candidate) => candidate.name);
   if (entry === undefined) {
-    throw new InputError(["encoding"], unknownName("encoding", String(name ?? show(input)), names));
+    throw new InputError(["encoding", "kind"], unknownName("encoding", String(name ?? show(input)), names));
   }
   const options: Record<string, string> = {};
   for (const [key, value] of Object.entries(raw!)) {

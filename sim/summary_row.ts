@@ -2,8 +2,8 @@
 import type { LoadedRun } from "./load.ts";
 import type { MachineResult } from "./machine.ts";
 
-/** A cell: empty when undefined. */
-export type Cell = string | number | undefined;
+/** A cell: empty when there is no such figure (undefined, or null where it came through JSON). */
+export type Cell = string | number | undefined | null;
 
 /** The row of one run by column name. */
 export type SummaryRow = Readonly<Record<string, Cell>>;

@@ -8,7 +8,7 @@ import type { Machine, MachineResult } from "../machine.ts";
 import { SAMPLE_COLUMNS } from "../samples.ts";
 import type { EventFormat, Registries } from "../scenario.ts";
 import { buildMachine } from "../simulate.ts";
-import { summaryRow } from "../summary_row.ts";
+import { type SummaryRow, summaryRow } from "../summary_row.ts";
 import { resolvePath } from "./files.ts";
 import { DONE, FOUND, INTERRUPTED, type Io, quoteArgs, UsageError } from "./io.ts";
 import { type FinishedRun, manifestOf, runKey } from "./manifest.ts";
@@ -167,7 +167,7 @@ class Batch {
       const result = machine.result();
       output.close();
       const findings = findingsOf(result, checkers, this.#options.check);
-      const done = { key, row: summaryRow(run, result), findings };
+      const done = { key, row: withNulls(summaryRow(run, result)), findings };
       this.#folder.finishRun(run.name, index, done);
       return done;
     } finally {
@@ -243,6 +243,11 @@ class RunOutput {
   }
 }
 
+/** A row as JSON keeps it: a figure that does not exist is null, so that every column stays. */
+function withNulls(row: SummaryRow): SummaryRow {
+  return Object.fromEntries(Object.entries(row).map(([column, value]) => [column, value ?? null]));
+}
+
 function findingsOf(result: MachineResult, checkers: readonly Checker[], check: boolean): string[] {
   const findings = checkers.flatMap(({ name, problems }) => problems.map((problem) => `${name}: ${problem}`));
   if (result.finding !== undefined) findings.unshift(result.finding);
@@ -253,7 +258,9 @@ function findingsOf(result: MachineResult, checkers: readonly Checker[], check: 
 
 function summaryCsv(finished: readonly FinishedRun[]): string {
   const columns = Object.keys(finished[0].row);
-  return [columns, ...finished.map(({ row }) => columns.map((column) => row[column]))].map(csvLine).join("");
+  return [columns, ...finished.map(({ row }) => columns.map((column) => row[column] ?? undefined))].map(csvLine).join(
+    "",
+  );
 }
 
 function report(io: Io, shown: string, finished: readonly FinishedRun[], options: RunOptions): void {

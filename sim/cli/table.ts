@@ -14,10 +14,10 @@ export function formatTable(rows: readonly (readonly string[])[], texts = false)
 
 type Format = (value: Cell) => string;
 
-const count: Format = (value) => value === undefined ? "-" : String(value);
-const bytes: Format = (value) => value === undefined ? "-" : formatSignedSize(Number(value));
-const pages: Format = (value) => value === undefined ? "-" : formatSize(Number(value) * PAGE_SIZE);
-const time: Format = (value) => value === undefined ? "-" : formatDuration(Number(value));
+const count: Format = (value) => (value ?? undefined) === undefined ? "-" : String(value);
+const bytes: Format = (value) => (value ?? undefined) === undefined ? "-" : formatSignedSize(Number(value));
+const pages: Format = (value) => (value ?? undefined) === undefined ? "-" : formatSize(Number(value) * PAGE_SIZE);
+const time: Format = (value) => (value ?? undefined) === undefined ? "-" : formatDuration(Number(value));
 
 function formatSignedSize(value: number): string {
   return value < 0 ? `-${formatSize(-value)}` : formatSize(value);

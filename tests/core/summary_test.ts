@@ -106,8 +106,8 @@ Deno.test("a run without rows has no times and no quantiles", () => {
 });
 
 /** Both times of a run of one guest that drops and faults, after a free at 100 ns. */
-function timesOf(rows: readonly Row[], freeNs: number | undefined = 100): [number | undefined, number | undefined] {
-  const free: Row[] = freeNs === undefined ? [] : [{ event: "free", timeNs: freeNs, pfn: 0, pages: 1, order: 0 }];
+function timesOf(rows: readonly Row[], freed = true): [number | undefined, number | undefined] {
+  const free: Row[] = freed ? [{ event: "free", timeNs: 100, pfn: 0, pages: 1, order: 0 }] : [];
   const sorted = [...free, ...rows].sort((a, b) => (a.timeNs ?? 0) - (b.timeNs ?? 0));
   const summary = new Summary([4096]);
   feed([summary], [...sorted, { event: "end", timeNs: 1e6 }]);
@@ -120,7 +120,7 @@ Deno.test("times: none when nothing is returned at the end or nothing was freed"
   const refault: Row = { event: "fault", timeNs: 300, pfn: 0, pages: 10 };
   assert.deepEqual(timesOf([]), [undefined, undefined]);
   assert.deepEqual(timesOf([drop, refault]), [undefined, undefined]);
-  assert.deepEqual(timesOf([drop], undefined), [undefined, undefined]);
+  assert.deepEqual(timesOf([drop], false), [undefined, undefined]);
   assert.deepEqual(timesOf([drop]), [100, 100]);
 });
 

@@ -42,7 +42,7 @@ class Twin {
       assert.deepEqual(found, runs.filter(([member]) => member === wanted));
     }
     for (const i of [page, page + 1, page + (count >> 1), page + count - 1]) {
-      if (i < this.bitmap.pages) assert.equal(this.bitmap.has(i), this.set.has(i));
+      if (i >= 0 && i < this.bitmap.pages) assert.equal(this.bitmap.has(i), this.set.has(i));
     }
   }
 }

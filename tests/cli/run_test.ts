@@ -1,0 +1,340 @@
+import assert from "node:assert/strict";
+import { CliFolder, parseCsv, REPOSITORY, SMALL } from "./run_cli.ts";
+
+const EVENT_COLUMNS = "time_ns,actor,event,pfn,pages,order,zone,message,bytes,cost_ns,guest,cpu";
+const SAMPLE_COLUMNS =
+  "time_ns,guest,resident_bytes,free_bytes,free_huge_bytes,pcp_bytes,isolated_bytes,used_bytes,cache_bytes,held_bytes," +
+  "reported_bytes,resident_free_bytes,free_order_0,free_order_1,free_order_2,free_order_3,free_order_4,free_order_5," +
+  "free_order_6,free_order_7,free_order_8,free_order_9,free_order_10";
+const SUMMARY_COLUMNS =
+  "fingerprint,sim_time_ns,events,allocs,frees,alloc_fails,passes,messages,kicks,exits,interrupts,payload_bytes,ranges," +
+  "sent_pages,discarded_pages,skipped_pages,refault_pages,violations,near_misses,walk_visits,metadata_peak_bytes," +
+  "encode_ns,decode_ns,zone_lock_ns,zone_lock_max_ns,held_peak_bytes,resident_start_bytes,resident_end_bytes," +
+  "free_end_bytes,returned_bytes,time_to_50_ns,time_to_90_ns,resident_gib_min,driver_cpu_ns,host_cpu_ns,guest_stall_ns," +
+  "stall_p99_ns,stall_max_ns,ack_p50_ns,ack_p99_ns";
+
+Deno.test("a single run writes manifest, summary, events and samples with the columns of the contract", async () => {
+  using folder = new CliFolder();
+  const { status, out, err } = await folder.run([folder.write("small.yaml", SMALL)]);
+  assert.equal(status, 0, err);
+  assert.match(err, /^events: csv, about \d+ rows; --events none leaves them out\n$/);
+  assert.match(out, /returned +[\d.]+[KMG]?i?B/);
+  assert.deepEqual(folder.list("out"), [
+    "small",
+    "small/manifest.json",
+    "small/run",
+    "small/run/events.csv",
+    "small/run/samples.csv",
+    "small/summary.csv",
+  ]);
+  const events = folder.read("out/small/run/events.csv");
+  assert.ok(events.startsWith(`${EVENT_COLUMNS}\n0,guest,present,`));
+  assert.match(events.trimEnd().split("\n").at(-1)!, /^\d+,guest,end,,,,,,,0,,$/);
+  assert.equal(folder.read("out/small/run/samples.csv").split("\n")[0], SAMPLE_COLUMNS);
+  assert.ok(folder.read("out/small/summary.csv").startsWith(`run,policy,encoding,seed,rep,${SUMMARY_COLUMNS},`));
+  const manifest = JSON.parse(folder.read("out/small/manifest.json"));
+  assert.equal(manifest.seed, 1);
+  assert.equal(manifest.scenario.machine.memory, "64MiB");
+  assert.equal(manifest.costs.name, "xeon6252-2024");
+  assert.match(manifest.runs[0].fingerprint, /^[0-9a-f]{16}$/);
+});
+
+Deno.test("the same command writes the same bytes, --jobs changes nothing, a result is replaced", async () => {
+  using folder = new CliFolder();
+  const file = folder.write("small.yaml", SMALL);
+  const texts = async (args: string[]) => {
+    assert.equal((await folder.run([file, "--quiet", ...args])).status, 0);
+    return ["manifest.json", "summary.csv", "run/events.csv", "run/samples.csv"].map((name) =>
+      folder.read(`out/small/${name}`)
+    );
+  };
+  const first = await texts([]);
+  assert.deepEqual(await texts([]), first);
+  assert.deepEqual(await texts(["--jobs", "2"]), first);
+});
+
+Deno.test("a grid has one folder per run, named by its axes, in the order of the command line, then of the file", async () => {
+  using folder = new CliFolder();
+  const file = folder.write("grid.yaml", SMALL.replace("vcpus: 2", "vcpus: [1, 2]"));
+  const { status, err } = await folder.run([
+    file,
+    "--set",
+    "policy.isolate=true,false",
+    "--policy",
+    "per-order,single-batch",
+  ]);
+  assert.equal(status, 0, err);
+  assert.match(err, /^events: none for a grid of 8 runs; --events csv writes them\n$/);
+  const { runs } = JSON.parse(folder.read("out/small/manifest.json"));
+  assert.deepEqual(runs.slice(0, 3).map(({ run }: { run: string }) => run), [
+    "policy.isolate=true,policy.kind=per-order,machine.vcpus=1",
+    "policy.isolate=true,policy.kind=per-order,machine.vcpus=2",
+    "policy.isolate=true,policy.kind=single-batch,machine.vcpus=1",
+  ]);
+  const [header, first] = folder.read("out/small/summary.csv").split("\n");
+  assert.ok(header.startsWith("run,policy,encoding,seed,rep,policy.isolate,policy.kind,machine.vcpus,fingerprint,"));
+  const name = "policy.isolate=true,policy.kind=per-order,machine.vcpus=1";
+  assert.ok(first.startsWith(`"${name}",per-order,pfn-len,1,0,true,per-order,1,`));
+  assert.ok(
+    Deno.statSync(`${folder.path}/out/small/policy.isolate=true,policy.kind=per-order,machine.vcpus=1`).isDirectory,
+  );
+});
+
+Deno.test("replications have streams of their own and a column", async () => {
+  using folder = new CliFolder();
+  assert.equal((await folder.run([folder.write("small.yaml", SMALL), "--reps", "2", "--quiet"])).status, 0);
+  const rows = parseCsv(folder.read("out/small/summary.csv"));
+  assert.deepEqual(rows.map(({ run, rep }) => [run, rep]), [["rep=0", "0"], ["rep=1", "1"]]);
+  assert.notEqual(rows[0].fingerprint, rows[1].fingerprint);
+});
+
+Deno.test("--policy keeps the options that the new kind has and says what it drops", async () => {
+  using folder = new CliFolder();
+  const file = folder.write("small.yaml", SMALL);
+  const { err, status } = await folder.run([file, "--policy", "free-page-reporting"]);
+  assert.equal(status, 0);
+  assert.match(err, /^policy\.requests does not apply to free-page-reporting$/m);
+  const unknown = await folder.run([file, "--policy", "none,per-order", "--set", "policy.delay=1s"]);
+  assert.equal(unknown.status, 2);
+  assert.match(unknown.err, /^--set policy\.delay: unknown key "delay"/);
+  const some = await folder.run([file, "--policy", "none,free-page-reporting", "--set", "policy.delay=1s"]);
+  assert.equal(some.status, 0);
+  assert.match(some.err, /policy\.delay, policy\.requests do(es)? not apply to none|policy\.requests, policy\.delay/);
+});
+
+Deno.test("--json prints the result and nothing else", async () => {
+  using folder = new CliFolder();
+  const { out, err } = await folder.run([folder.write("small.yaml", SMALL), "--json"]);
+  const { runs } = JSON.parse(out);
+  assert.equal(err, "");
+  assert.equal(runs[0].run, "run");
+  assert.deepEqual(runs[0].findings, []);
+});
+
+Deno.test("--dry-run and --print-defaults run nothing and write nothing", async () => {
+  using folder = new CliFolder();
+  const file = folder.write("small.yaml", SMALL);
+  const dry = await folder.run([file, "--dry-run"]);
+  assert.match(dry.out, /^run +until +rows +events\.csv\nrun +workload +~\d+ /);
+  const { out } = await folder.run([file, "--print-defaults"]);
+  assert.match(out, /^ {2}kernel: "6\.1"$/m);
+  // What is printed is a scenario again, and the same one.
+  const again = await folder.run([folder.write("printed.yaml", out), "--print-defaults"]);
+  assert.equal(again.out, out);
+  assert.deepEqual(folder.list("out"), []);
+});
+
+Deno.test("events: none for runs above five million rows, an explicit choice is obeyed", async () => {
+  using folder = new CliFolder();
+  const long = SMALL.replace("duration: 1s", "duration: 100000s");
+  const { err } = await folder.run([folder.write("long.yaml", `${long}until: 1ms\n`)]);
+  assert.match(err, /^events: csv/);
+  const many = await folder.run([folder.write("long.yaml", long), "--events-max", "1000"]);
+  assert.match(many.err, /^events: none for about \d+ rows; --events csv writes them$/m);
+  await folder.run([folder.write("small.yaml", SMALL), "--events", "none", "--quiet"]);
+  assert.ok(!folder.list("out/small").includes("run/events.csv"));
+});
+
+Deno.test("a run that reaches the event limit ends with status 1 and a sentence that says where", async () => {
+  using folder = new CliFolder();
+  const { status, err } = await folder.run([folder.write("small.yaml", SMALL), "--events-max", "500", "--quiet"]);
+  assert.equal(status, 1);
+  assert.match(
+    err,
+    /^run: the limit of 500 events was reached at \d+ ns, after an event of "\w+", with \d+ events pending\n$/,
+  );
+  assert.ok(folder.list("out/small").includes("run/events.csv"));
+});
+
+Deno.test("violations give status 1 under --check and 0 without", async () => {
+  using folder = new CliFolder();
+  const args = [
+    `${REPOSITORY}/workloads/storm.yaml`,
+    "--policy",
+    "per-order",
+    "--set",
+    "policy.action=reclaim",
+    "--quiet",
+  ];
+  assert.equal((await folder.run(args)).status, 0);
+  const { status, err } = await folder.run([...args, "--check"]);
+  assert.equal(status, 1);
+  assert.match(err, /^run: \d+ violations: \d+ pages in use were dropped\n$/);
+  assert.equal((await folder.run([...args, "--check", "--set", "policy.isolate=true"])).status, 0);
+});
+
+Deno.test("a folder that is not a result of hintsim is refused, untouched", async () => {
+  using folder = new CliFolder();
+  Deno.mkdirSync(`${folder.path}/out/small`, { recursive: true });
+  folder.write("out/small/thesis.txt", "mine");
+  const { status, err } = await folder.run([folder.write("small.yaml", SMALL), "--quiet"]);
+  assert.equal(status, 2);
+  assert.equal(err, "out/small: exists and is not a result of hintsim; name another folder with --out\n");
+  assert.deepEqual(folder.list("out"), ["small", "small/thesis.txt"]);
+});
+
+Deno.test("an interrupt keeps the finished runs, and --continue ends with the same files as a run in one go", async () => {
+  using folder = new CliFolder();
+  const file = folder.write("small.yaml", SMALL);
+  const args = [file, "--set", "machine.vcpus=1,2,3", "--events", "csv", "--quiet"];
+  await folder.run([...args, "--out", `${folder.path}/whole`]);
+  // The signal comes while the second run is in flight: when the first is in its place.
+  folder.interrupt = (now) => {
+    const look = setInterval(() => {
+      if (!folder.list("out/.partial/small").includes("machine.vcpus=1")) return;
+      clearInterval(look);
+      now();
+    }, 0);
+  };
+  const stopped = await folder.run(args);
+  assert.equal(stopped.status, 130);
+  assert.match(
+    stopped.err,
+    /^interrupted: \d of 3 runs are finished and kept; go on with: deno task sim .* --continue\n$/,
+  );
+  assert.deepEqual(folder.list("out").filter((name) => !name.startsWith(".partial")), []);
+  folder.interrupt = undefined;
+  assert.equal((await folder.run([...args, "--continue"])).status, 0);
+  const files = folder.list("out/small").filter((name) => name.endsWith(".csv"));
+  assert.deepEqual(files, folder.list("whole").filter((name) => name.endsWith(".csv")));
+  for (const name of files) assert.equal(folder.read(`out/small/${name}`), folder.read(`whole/${name}`));
+  assert.deepEqual(folder.list("out").filter((name) => name.startsWith(".partial")), []);
+});
+
+Deno.test("an interrupt of a single run leaves nothing", async () => {
+  using folder = new CliFolder();
+  folder.interrupt = (now) => now();
+  const { status, err } = await folder.run([folder.write("small.yaml", SMALL), "--quiet"]);
+  assert.equal(status, 130);
+  assert.equal(err, "interrupted: nothing was kept\n");
+  assert.deepEqual(folder.list("out"), []);
+});
+
+const REFUSALS: readonly (readonly [what: string, args: string[], sentence: RegExp])[] = [
+  ["an unknown option", ["x.yaml", "--sed", "4"], /^unknown option '--sed' \(Did you mean one of --seed, --set\?\)$/],
+  ["a missing file", ["missing.yaml"], /^missing\.yaml: there is no such file$/],
+  [
+    "an unknown key",
+    ["SMALL", "--set", "policy.mrge=none"],
+    /^--set policy\.mrge: unknown key "mrge"; did you mean merge\?$/,
+  ],
+  [
+    "an unknown policy",
+    ["SMALL", "--policy", "per-ordr"],
+    /^--policy: unknown policy "per-ordr"; did you mean per-order\?$/,
+  ],
+  [
+    "an unknown encoding",
+    ["SMALL", "--encoding", "pfnlen"],
+    /^--encoding: unknown encoding "pfnlen"; did you mean pfn-len\?$/,
+  ],
+  ["a value out of range", ["SMALL", "--set", "machine.vcpus=0"], /^--set machine\.vcpus: 0 is not at least 1$/],
+  ["a kernel as a number in a file", ["KERNEL"], /^\S+:3:\d+: machine\.kernel: 6\.1 is not one of 6\.1|a text/],
+  ["a setting without a value", ["SMALL", "--set", "policy"], /^--set policy: wanted is key=value\[,value\.\.\.\]$/],
+  ["a seed that is no number", ["SMALL", "--seed", "x"], /^--seed: "x" is not a number$/],
+  ["a count that is no number", ["SMALL", "--reps", "0"], /--reps .*Wanted is a whole number of at least 1/],
+  [
+    "a later format",
+    ["SMALL", "--events", "parquet"],
+    /^--events parquet: the format parquet is not written yet; use none or csv$/,
+  ],
+  ["an unknown list", ["list", "polices"], /^list polices: unknown list; known are policies, /],
+  [
+    "a level not yet replayed",
+    ["trace", "verify", "x.csv", "--level", "pcp"],
+    /^--level pcp: is not replayed yet; wanted is buddy$/,
+  ],
+  ["a path in a name", ["NAMED"], /^\S+:2:\d+: name: "a\/b" is not a name: it must not hold a path separator$/],
+  [
+    "a list of guests beside a policy",
+    ["GUESTS"],
+    /^\S+:5:\d+: policy: policy stands beside guests; say it inside of each guest$/,
+  ],
+  [
+    "too much memory",
+    ["SMALL", "--set", "machine.memory=17TiB"],
+    /^--set machine\.memory: "17TiB" is not between 1048576 and /,
+  ],
+  [
+    "requests too close",
+    ["SMALL", "--set", "policy.requests={every: 1ns}"],
+    /^--set policy\.requests \(policy\.requests\.every\): "1ns" is not between 1000 and/,
+  ],
+];
+
+for (const [what, args, sentence] of REFUSALS) {
+  Deno.test(`${what} is refused in one sentence, with status 2 and nothing written`, async () => {
+    using folder = new CliFolder();
+    const files: Record<string, string> = {
+      SMALL,
+      KERNEL: SMALL.replace("vcpus: 2", "kernel: 6.1"),
+      NAMED: SMALL.replace("name: small", "name: a/b"),
+      GUESTS: "hintsim: 1\nguests: [{}]\nname: x\nseed: 1\npolicy: none\n",
+    };
+    const words = args.map((word) => word in files ? folder.write(`${word.toLowerCase()}.yaml`, files[word]) : word);
+    const { status, out, err } = await folder.run(words);
+    assert.equal(status, 2, err);
+    assert.equal(out, "");
+    assert.match(err, /^[^\n]+\n$/);
+    assert.match(err.trimEnd(), sentence);
+    assert.deepEqual(folder.list("out"), []);
+  });
+}
+
+Deno.test("list shows every policy, encoding and workload with options, as text and as JSON", async () => {
+  using folder = new CliFolder();
+  const { out } = await folder.run(["list", "policies"]);
+  for (const name of ["none", "per-order", "single-batch", "free-page-reporting"]) {
+    assert.match(out, new RegExp(`^${name}: `, "m"));
+  }
+  const json = JSON.parse((await folder.run(["list", "--json"])).out);
+  assert.deepEqual(Object.keys(json), ["policies", "encodings", "workloads", "hosts", "costs", "trackers", "slots"]);
+  for (const { summary, source } of [...json.policies, ...json.workloads, ...json.encodings]) {
+    assert.ok(summary && source);
+  }
+  for (const { options } of json.costs) {
+    for (const { role } of options) assert.match(role, /^(measured|derived|assumed)$/);
+  }
+});
+
+Deno.test("check validates scenarios and recordings and runs nothing", async () => {
+  using folder = new CliFolder();
+  const { out } = await folder.run(["check", "workloads/quickstart.yaml"]);
+  assert.equal(out, "workloads/quickstart.yaml: fine, 3 runs\n");
+  assert.equal((await folder.run(["check", "workloads/recordings/b2-mixed.buddy.csv.gz"])).status, 0);
+  assert.equal((await folder.run(["check", folder.write("bad.yaml", "hintsim: 2\n")])).status, 2);
+  assert.deepEqual(folder.list("out"), []);
+});
+
+Deno.test("a bare recording runs with the snapshots beside it, or with machine.memory", async () => {
+  using folder = new CliFolder();
+  const recording = `${REPOSITORY}/workloads/recordings/b2-mixed.buddy.csv.gz`;
+  assert.equal((await folder.run([recording, "--until", "5s", "--quiet"])).status, 0);
+  assert.ok(folder.list("out").includes("b2-mixed.buddy/summary.csv"));
+  Deno.copyFileSync(recording, `${folder.path}/alone.csv.gz`);
+  const without = await folder.run([`${folder.path}/alone.csv.gz`]);
+  assert.equal(without.status, 2);
+  assert.match(without.err, /alone\.csv\.gz: machine: a recording without snapshots needs machine\.memory/);
+  const memory = ["--set", "machine.memory=1GiB", "--quiet"];
+  assert.equal((await folder.run([`${folder.path}/alone.csv.gz`, "--until", "5s", ...memory])).status, 0);
+});
+
+Deno.test("trace verify: identical is 0, one page changed is 1 and says where", async () => {
+  using folder = new CliFolder();
+  const same = await folder.run(["trace", "verify", "workloads/recordings/b2-mixed.buddy.csv.gz"]);
+  assert.equal(same.status, 0);
+  assert.match(same.out, /^s6 +96999 +110\/110 +0 +0 +identical$/m);
+  assert.match(same.out, /^0 of 50254 allocations got another page \(46745 frees\)$/m);
+  const stream = new Blob([Deno.readFileSync(`${REPOSITORY}/workloads/recordings/b2-mixed.buddy.csv.gz`)]).stream();
+  const text = await new Response(stream.pipeThrough(new DecompressionStream("gzip"))).text();
+  // Row 4 takes page 62081 and row 5 page 62082; a kernel that picked them the other way round is another kernel.
+  const falsified = folder.write("false.csv", text.replace(/Z,62081,0,0,1\n19,Z,62082/, "Z,62082,0,0,1\n19,Z,62081"));
+  const snapshots = `${REPOSITORY}/workloads/recordings/b2-mixed.snaps.json.gz`;
+  const different = await folder.run(["trace", "verify", falsified, "--snapshots", snapshots]);
+  assert.equal(different.status, 1, different.err);
+  assert.match(different.out, /^first at row 4: the kernel picked page 62082, the allocator 62081$/m);
+  const taken = folder.write("taken.csv", text.replace("Z,62082,0,0,1", "Z,62081,0,0,1"));
+  const refused = await folder.run(["trace", "verify", taken, "--snapshots", snapshots]);
+  assert.equal(refused.status, 2);
+  assert.match(refused.err, /^\S+taken\.csv:5: allocates page 62081, which is in use\n$/);
+});
