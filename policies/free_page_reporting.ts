@@ -9,8 +9,8 @@ import { choice, duration, integer, type Options } from "../sim/core/options.ts"
 import type { Sim, Task } from "../sim/core/sim.ts";
 import { ISOLATE, MIGRATETYPE_COUNT, ORDER_MAX } from "../sim/guest/allocator.ts";
 import type { Driver } from "../sim/guest/driver.ts";
-import { type PolicyPlugin, policyPlugin } from "../sim/guest/plugin.ts";
-import type { HintingPolicy, PolicyContext } from "../sim/guest/policy.ts";
+import { type PolicyContext, type PolicyPlugin, policyPlugin } from "../sim/guest/plugin.ts";
+import type { HintingPolicy } from "../sim/guest/policy.ts";
 import type { Zone } from "../sim/guest/zone.ts";
 import type { HostAction } from "../sim/host/host.ts";
 import { ORDER_PAGES, type Range } from "../sim/memory/range.ts";

@@ -7,8 +7,8 @@ import type { Options } from "../sim/core/options.ts";
 import type { Task } from "../sim/core/sim.ts";
 import { ORDER_MAX } from "../sim/guest/allocator.ts";
 import { type Block, collect, COLLECT_FIELDS, type CollectOptions, giveBack, rangesOf } from "../sim/guest/collect.ts";
-import { type PolicyPlugin, policyPlugin } from "../sim/guest/plugin.ts";
-import type { HintingPolicy, PolicyContext } from "../sim/guest/policy.ts";
+import { type PolicyContext, type PolicyPlugin, policyPlugin } from "../sim/guest/plugin.ts";
+import type { HintingPolicy } from "../sim/guest/policy.ts";
 
 const options: Options<CollectOptions> = { fields: COLLECT_FIELDS };
 

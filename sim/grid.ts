@@ -216,9 +216,10 @@ function dropForeign(runs: readonly GridRun[], input: Tree, registries: Registri
   for (const section of ["policy", "workload"] as const) {
     const plugins = section === "policy" ? registries.policies : registries.workloads;
     const fieldsOf = (kind: unknown) => Object.keys(plugins.find(({ name }) => name === kind)?.options.fields ?? {});
-    const kinds = new Set(runs.map(({ raw }) => (raw[section] as Tree | undefined)?.kind));
-    const written = input[section];
-    kinds.add(typeof written === "string" ? written : (written as Tree | undefined)?.kind);
+    const kinds = new Set([
+      ...runs.map(({ raw }) => (raw[section] as Tree | undefined)?.kind),
+      ...writtenKinds(input[section]),
+    ]);
     if (kinds.size < 2) continue;
     const known = new Set([...kinds].flatMap(fieldsOf));
     for (const { raw } of runs) {
@@ -235,6 +236,15 @@ function dropForeign(runs: readonly GridRun[], input: Tree, registries: Registri
     }
   }
   return [...notices];
+}
+
+/** The kinds that a section of the file names: one, a list of them, or those of a list of sections. */
+function writtenKinds(section: unknown): unknown[] {
+  if (typeof section === "string") return [section];
+  if (Array.isArray(section)) return section.flatMap(writtenKinds);
+  const { kind, axis } = (section ?? {}) as Tree;
+  const listed = Array.isArray(kind) ? kind : (kind as Tree | undefined)?.axis ?? kind;
+  return Array.isArray(axis) ? axis.flatMap(writtenKinds) : Array.isArray(listed) ? listed : [listed];
 }
 
 /** Where a path stands in a YAML document, as an offset: its value, or its key, or the nearest outer one that exists. */

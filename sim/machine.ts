@@ -84,6 +84,8 @@ export class Machine {
   #phase: Phase = "running";
   #finding: string | undefined;
   #sampledAtNs = -1;
+  /** Events that took samples. */
+  #samples = 0;
 
   /** Builds a run. Throws InputError when the parts of the scenario do not fit. */
   constructor(parts: MachineParts) {
@@ -102,6 +104,7 @@ export class Machine {
     const guestPages = this.guests.map(({ pages }) => pages);
     this.#summary = new Summary(guestPages);
     readers.push(this.#fingerprint, this.#summary, ...(parts.readers?.(guestPages) ?? []));
+    trace.watchLimit(parts.eventsMax ?? Infinity, () => this.sim.pause());
     for (const guest of this.guests) guest.writeStart();
     this.#scheduleEnd();
     if (parts.onSample !== undefined) this.#scheduleSamples(scenario.output.sample);
@@ -129,12 +132,14 @@ export class Machine {
         break;
       }
       const before = sim.executed;
-      if (Math.max(before, sim.trace.written) >= limit) {
+      // Samples and the rows of checkers do not count: a run ends at the same event whatever is observed.
+      const counted = before - this.#samples;
+      if (Math.max(counted, sim.trace.counted) >= limit) {
         this.#stop(`the limit of ${limit} events was reached ${sim.where()}`);
         break;
       }
       // While the run closes, each event may be its last.
-      const end = sim.run(Infinity, this.#phase === "closing" ? 1 : Math.min(left, 4096, limit - before));
+      const end = sim.run(Infinity, this.#phase === "closing" ? 1 : Math.min(left, 4096, limit - counted));
       left -= Math.max(1, sim.executed - before);
       if (end === "halted") this.#stop(`${sim.haltReason} ${sim.where()}`);
       else if (end === "done") this.#ranDry();
@@ -197,6 +202,7 @@ export class Machine {
 
   #scheduleSamples(sampleNs: number): void {
     const kind = this.sim.register("sample", () => {
+      this.#samples++;
       if (this.#phase !== "running") return;
       this.#sample();
       this.sim.after(sampleNs, kind, 0, 0, PRIORITY_OBSERVE);

@@ -187,10 +187,8 @@ function optionTable(fields: Readonly<Record<string, Field>>): string {
   const rows = Object.entries(fields).map(([name, field]) => {
     const value = field.default === undefined ? "-" : `\`${inYaml(field.default)}\``;
     const source = field.source === "hintsim" ? "" : field.source;
-    return `| \`${name}\` | ${value} | ${field.unit} | ${field.summary}${choices(field)} | ${source} |`.replaceAll(
-      "||",
-      "| |",
-    );
+    const cells = [`\`${name}\``, value, field.unit, field.summary + choices(field), source];
+    return `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
   });
   return ["| key | default | plain number | meaning | source |", "| --- | --- | --- | --- | --- |", ...rows].join("\n");
 }

@@ -50,8 +50,9 @@ export function upwardImport(file: string, target: string): string | undefined {
   const [from, fromFolder] = floorOf(file);
   const [to, toFolder] = floorOf(target);
   if (to > from || fromFolder === toFolder) return undefined;
-  // On the top floor the entries hand the registries down; on one floor only the own folder is imported.
+  // On one floor a file imports from its own folder, the folder around it and the folders inside it.
   if (to === from && fromFolder.startsWith(`${toFolder}/`)) return undefined;
+  if (to === from && toFolder.startsWith(`${fromFolder}/`)) return undefined;
   return `${file} imports ${target}`;
 }
 

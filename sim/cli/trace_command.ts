@@ -85,7 +85,11 @@ function textOf(result: Verification): string {
     isIdentical(one) ? "identical" : "DIFFERENT",
   ]);
   const header = ["snapshot", "operations", "lists in order", "nr_free off", "pageblocks off", ""];
-  const { allocations, frees, wrongPfns, first } = result;
+  const { allocations, frees, wrongPfns, first, ignored } = result;
+  const unreplayed = Object.entries(ignored).map(([event, count]) => `${count} ${event}`);
+  const note = unreplayed.length === 0
+    ? ""
+    : `not replayed, although they moved free blocks: ${unreplayed.join(", ")} rows\n`;
   const where = first === undefined
     ? ""
     : `first at row ${first.row}: the kernel picked page ${first.expectedPfn}, the allocator ${
@@ -93,5 +97,5 @@ function textOf(result: Verification): string {
     }\n`;
   return `${
     formatTable([header, ...rows])
-  }\n${wrongPfns} of ${allocations} allocations got another page (${frees} frees)\n${where}`;
+  }\n${wrongPfns} of ${allocations} allocations got another page (${frees} frees)\n${where}${note}`;
 }

@@ -148,6 +148,9 @@ export class Trace {
   #readers: TraceReader[];
   #rows = new TraceRows();
   #written = 0;
+  #counted = 0;
+  #limit = Infinity;
+  #limitReached = () => {};
 
   /** A trace that hands its rows to `readers`; `checked` asks for the rows that only checkers need. */
   constructor(readers: readonly TraceReader[], checked = false) {
@@ -158,6 +161,17 @@ export class Trace {
   /** Rows written so far. */
   get written(): number {
     return this.#written;
+  }
+
+  /** Rows written so far, without those that only checkers need. */
+  get counted(): number {
+    return this.#counted;
+  }
+
+  /** Calls `reached` as soon as `rows` rows are written that do not only serve checkers. */
+  watchLimit(rows: number, reached: () => void): void {
+    this.#limit = rows;
+    this.#limitReached = reached;
   }
 
   /**
@@ -191,6 +205,7 @@ export class Trace {
     rows.cpu[row] = cpu;
     rows.count = row + 1;
     this.#written++;
+    if (!isCheckOnly(event) && ++this.#counted === this.#limit) this.#limitReached();
     if (row + 1 === BLOCK_ROWS) this.flush();
   }
 

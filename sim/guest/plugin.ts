@@ -1,7 +1,26 @@
 /** What a policy and a workload say of themselves, so that a registry and the assembly can work with them. */
 import type { Options } from "../core/options.ts";
+import type { Sim } from "../core/sim.ts";
+import type { Worker } from "../core/worker.ts";
+import type { Costs } from "../host/costs.ts";
+import type { Driver } from "./driver.ts";
 import type { Workload, WorkloadContext } from "./operations.ts";
-import type { HintingPolicy, PolicyContext } from "./policy.ts";
+import type { HintingPolicy } from "./policy.ts";
+import type { Zone } from "./zone.ts";
+
+/** What a policy gets to work with. */
+export interface PolicyContext {
+  /** Clock and tasks. */
+  readonly sim: Sim;
+  /** The guest's zones, ascending by address. */
+  readonly zones: readonly Zone[];
+  /** The driver: lists, isolation, messages; it writes the rows and charges the time. */
+  readonly driver: Driver;
+  /** The one worker of the driver: its jobs run one after the other. */
+  readonly worker: Worker;
+  /** What things cost, ns. */
+  readonly costs: Costs;
+}
 
 /** Something a plug-in cannot run without. The assembly refuses a combination that lacks it. */
 export type Need = "requests";

@@ -1,10 +1,7 @@
-/** The interfaces between the guest, the policies and the link to the host. They belong to the guest, which calls them. */
-import type { Costs } from "../host/costs.ts";
+/** The interfaces between the guest, a policy and the link to the host. They belong to the guest, which calls them. */
 import type { HostAction } from "../host/host.ts";
 import type { Range } from "../memory/range.ts";
-import type { Signal, Sim, Task } from "../core/sim.ts";
-import type { Worker } from "../core/worker.ts";
-import type { Driver } from "./driver.ts";
+import type { Task } from "../core/sim.ts";
 import type { Zone } from "./zone.ts";
 
 /** A request that the host makes of the guest's driver. */
@@ -31,20 +28,6 @@ export interface HintingPolicy {
   idle?(): boolean;
 }
 
-/** What a policy gets to work with. */
-export interface PolicyContext {
-  /** Clock and tasks. */
-  readonly sim: Sim;
-  /** The guest's zones, ascending by address. */
-  readonly zones: readonly Zone[];
-  /** The driver: lists, isolation, messages; it writes the rows and charges the time. */
-  readonly driver: Driver;
-  /** The one worker of the driver: its jobs run one after the other. */
-  readonly worker: Worker;
-  /** What things cost, ns. */
-  readonly costs: Costs;
-}
-
 /** The way to the host. */
 export interface HostLink {
   /** Largest payload of one message in bytes that queue, buffer and encoding allow. */
@@ -58,10 +41,4 @@ export interface HostLink {
    * `prepareNs` is time that the driver spent on the message and that is charged with it.
    */
   send(action: HostAction, ranges: readonly Range[], prepareNs: number): Task<boolean>;
-}
-
-/** Signals of a guest that tasks wait for. */
-export interface GuestSignals {
-  /** Pages came back to the free lists. */
-  readonly returned: Signal;
 }

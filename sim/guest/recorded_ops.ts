@@ -13,6 +13,9 @@ import type { Recording } from "./recording.ts";
 
 const CODE = { Z: 90, D: 68, O: 79, P: 80, S: 83 } as const;
 
+/** Events that move free blocks without an allocation or a free. */
+const UNREPLAYED = "IUTHz";
+
 /** The operations of a recording from a snapshot on. */
 export interface RecordedOperations {
   /** The operations; times are ns since the snapshot. */
@@ -27,6 +30,8 @@ export interface RecordedOperations {
   readonly marks: readonly { readonly tag: string; readonly before: number; readonly row: number }[];
   /** Time of the last row, ns since the snapshot. */
   readonly durationNs: number;
+  /** Rows that moved free blocks and are not replayed, by event: isolation, put-back, rotation, moved pageblocks. */
+  readonly ignored: ReadonlyMap<string, number>;
 }
 
 /** Reads operations from the snapshot `tag` on. Throws {@link InputError} naming the row. */
@@ -77,19 +82,23 @@ class Reader {
     const columns = new OpColumns(count - row);
     const rows = new Float64Array(count - row);
     const marks: { tag: string; before: number; row: number }[] = [];
+    const ignored = new Map<string, number>();
     let operations = 0;
     let timeNs = 0;
     const first = row;
     for (; row < count; row++) {
       if (row > first) timeNs += deltaUs[row] * 1000;
+      if (timeNs > Number.MAX_SAFE_INTEGER) throw problem(row, "the times add up to more than 2^53 ns");
       const kind = event[row];
       if (kind === CODE.S) marks.push({ tag: text.get(row)!, before: operations, row: row + 2 });
+      const name = String.fromCharCode(kind);
+      if (UNREPLAYED.includes(name)) ignored.set(name, (ignored.get(name) ?? 0) + 1);
       if (kind !== CODE.Z && kind !== CODE.D && kind !== CODE.O && kind !== CODE.P) continue;
       rows[operations] = row + 2;
       if (kind === CODE.Z) this.#alloc(columns, operations++, row, timeNs);
       else this.#freeRow(columns, operations++, row, timeNs);
     }
-    return { columns, count: operations, rows, start: this.#start, marks, durationNs: timeNs };
+    return { columns, count: operations, rows, start: this.#start, marks, durationNs: timeNs, ignored };
   }
 
   #alloc(columns: OpColumns, at: number, row: number, timeNs: number): void {

@@ -47,6 +47,8 @@ export interface Verification {
   readonly first?: Divergence;
   /** One comparison per snapshot, in order. */
   readonly snapshots: readonly SnapshotComparison[];
+  /** Rows that moved free blocks and were not replayed, by event. */
+  readonly ignored: Readonly<Record<string, number>>;
   /** Whether everything is the same. */
   readonly identical: boolean;
 }
@@ -88,12 +90,14 @@ export function verifyBuddy(recorded: RecordedOperations, start: RecordedState, 
   compareUpTo(recorded.count);
   const identical = wrongPfns === 0 && comparisons.length > 0 && comparisons.every(isIdentical);
   const frees = recorded.count - allocations;
+  const ignored = Object.fromEntries(recorded.ignored);
   return {
     allocations,
     frees,
     wrongPfns,
     ...(first === undefined ? {} : { first }),
     snapshots: comparisons,
+    ignored,
     identical,
   };
 }

@@ -5,7 +5,10 @@ import { ORDER_MAX } from "./allocator.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
 import type { RecordedState, RecordedZone } from "./operations.ts";
 
-const pages = z.int().min(0).max(2 ** 40);
+/** The most pages of a recorded guest: 2 TiB. */
+const PAGES_MAX = 2 ** 29;
+
+const pages = z.int().min(0).max(2 * PAGES_MAX);
 
 const zoneSchema = z.object({
   name: z.string(),
@@ -17,12 +20,12 @@ const zoneSchema = z.object({
 });
 
 const snapshotSchema = z.object({
-  npages: pages.min(1),
+  npages: z.int().min(1).max(PAGES_MAX),
   zones: z.array(zoneSchema).min(1),
   free: z.array(z.tuple([z.int().min(0), z.int().min(0).max(ORDER_MAX), z.int().min(0).max(4), z.array(pages)])),
   reported: z.array(pages).default([]),
   pageblock_mt: z.string().nullish(),
-  pageblock_mt_at: z.record(z.string(), z.string()).nullish(),
+  pageblock_mt_at: z.record(z.string().regex(/^\d+$/), z.string()).nullish(),
 });
 
 const fileSchema = field(z.record(z.string(), snapshotSchema), undefined, { summary: "snapshots by tag" });

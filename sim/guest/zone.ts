@@ -112,27 +112,10 @@ export class Zone {
     return merged;
   }
 
+  /** Only the type changes in 6.1; other free blocks of the pageblock stay on the lists they are on. */
   #makeMovable(pfn: number, order: number): void {
     for (let page = pfn; page < pfn + ORDER_PAGES[order]; page += PAGEBLOCK_PAGES) {
-      if (this.allocator.pageblockType(page) <= RECLAIMABLE) this.#moveBlockTo(page, MOVABLE);
-    }
-  }
-
-  /** Changes a pageblock's type; the free blocks in it move to the lists of the new type (`move_freepages_block`). */
-  #moveBlockTo(pfn: number, migratetype: number): void {
-    const { allocator } = this;
-    if (allocator.pageblockType(pfn) === migratetype) return;
-    allocator.setPageblockType(pfn, migratetype);
-    const first = Math.floor(pfn / PAGEBLOCK_PAGES) * PAGEBLOCK_PAGES;
-    for (let page = Math.max(first, allocator.startPfn); page < Math.min(first + PAGEBLOCK_PAGES, this.endPfn);) {
-      const order = allocator.orderAt(page);
-      if (order < 0) {
-        page++;
-        continue;
-      }
-      allocator.remove(page, order);
-      allocator.insert(page, order, migratetype, true);
-      page += ORDER_PAGES[order];
+      if (this.allocator.pageblockType(page) <= RECLAIMABLE) this.allocator.setPageblockType(page, MOVABLE);
     }
   }
 }
