@@ -18,15 +18,16 @@
  * @module
  */
 import { policies } from "./policies/mod.ts";
-import { type Loaded, type LoadOptions, loadScenario } from "./sim/load.ts";
+import { type Loaded, LoadedScenario, type LoadOptions, loadScenario } from "./sim/load.ts";
 import { type RunResult, simulateLoaded, type SimulateOptions } from "./sim/simulate.ts";
 import { workloads } from "./workloads/mod.ts";
 
 export { EVENTS } from "./sim/core/trace.ts";
 export type { EventColumns } from "./sim/core/memory_sink.ts";
+export type { AxisValue } from "./sim/grid.ts";
 export type { Range } from "./sim/memory/range.ts";
-export { LoadError } from "./sim/load.ts";
-export type { Loaded, LoadOptions, ReadFile } from "./sim/load.ts";
+export { LoadError } from "./sim/unpack.ts";
+export type { Loaded, LoadOptions, ReadFile, RunInfo } from "./sim/load.ts";
 export { SAMPLE_COLUMNS } from "./sim/samples.ts";
 export type { RunResult, SampleColumns, SimulateOptions } from "./sim/simulate.ts";
 export type { Cell, SummaryRow } from "./sim/summary_row.ts";
@@ -58,5 +59,6 @@ export function load(source: string | Readonly<Record<string, unknown>>, options
  * ```
  */
 export function simulate(loaded: Loaded, options: SimulateOptions = {}): RunResult[] {
+  if (!(loaded instanceof LoadedScenario)) throw new TypeError("Cannot simulate what load() did not return");
   return simulateLoaded(loaded, options);
 }

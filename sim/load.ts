@@ -4,40 +4,60 @@
  */
 import { type Document, LineCounter, parseDocument } from "yaml";
 import { InputError } from "./core/options.ts";
-import { expandGrid, type GridRun, offsetOf, parseSetting, type Setting } from "./grid.ts";
+import { type AxisValue, expandGrid, parseSetting, type Setting } from "./grid.ts";
+import { Places } from "./places.ts";
 import { parseScenario, type Registries, type Scenario, type WorkloadSpec } from "./scenario.ts";
+import { LoadError, unpack } from "./unpack.ts";
 
 /** Reads a file, named relative to the scenario or as given. */
 export type ReadFile = (path: string) => Promise<Uint8Array> | Uint8Array;
 
 /** How a scenario is loaded. */
 export interface LoadOptions {
-  /** Reads files; needed when the scenario is a path or names files. */
+  /** Reads files; needed when the scenario is a path or names files. What a scenario names is relative to its folder. */
   readonly read?: ReadFile;
   /** Settings as on the command line, `policy.order=9` or `policy.order=0,9`; several values make an axis. */
   readonly set?: readonly string[];
-  /** Settings that were written another way, such as `--seed`; they come before those of {@link set}. */
-  readonly settings?: readonly Setting[];
   /** Replications of each run, with random streams of their own. */
   readonly reps?: number;
   /** Name of the scenario in messages; the path when there is one. */
   readonly label?: string;
 }
 
-/** One run, ready to be simulated. */
-export interface LoadedRun {
+/** How the command line loads a scenario. */
+export interface CommandLoadOptions extends LoadOptions {
+  /** Settings that were written another way, such as `--seed`; they come before those of {@link LoadOptions.set}. */
+  readonly settings?: readonly Setting[];
+}
+
+/** What is known of a run before it is simulated. */
+export interface RunInfo {
   /** Name: the axes that vary, or `run`. */
   readonly name: string;
   /** Its values on the axes of the grid. */
-  readonly axes: GridRun["axes"];
+  readonly axes: readonly AxisValue[];
   /** Replication, from 0. */
   readonly rep: number;
+}
+
+/** A scenario with its files, ready to be simulated. */
+export interface Loaded {
+  /** Name, for the output folder. */
+  readonly name: string;
+  /** The runs, the first axis varying slowest. */
+  readonly runs: readonly RunInfo[];
+  /** Lines that the user should see. */
+  readonly notices: readonly string[];
+}
+
+/** One run with its scenario. */
+export interface LoadedRun extends RunInfo {
   /** The scenario. */
   readonly scenario: Scenario;
 }
 
-/** A scenario with its files. */
-export interface Loaded {
+/** What {@link loadScenario} makes. */
+export class LoadedScenario implements Loaded {
   /** Name, for the output folder. */
   readonly name: string;
   /** The runs, the first axis varying slowest. */
@@ -46,55 +66,33 @@ export interface Loaded {
   readonly notices: readonly string[];
   /** Files as they were read, compressed or not, by the name in the scenario. */
   readonly files: ReadonlyMap<string, Uint8Array>;
+  #unpacked: ReadonlyMap<string, Uint8Array>;
+  #places: Places;
+
+  /** Puts together what was read. */
+  constructor(runs: readonly LoadedRun[], notices: readonly string[], read: FilesRead, places: Places) {
+    this.name = runs[0].scenario.name ?? "scenario";
+    this.runs = runs;
+    this.notices = notices;
+    this.files = read.files;
+    this.#unpacked = read.unpacked;
+    this.#places = places;
+  }
+
   /** The decompressed bytes of a file. */
-  file(path: string): Uint8Array;
+  file(path: string): Uint8Array {
+    return this.#unpacked.get(path)!;
+  }
+
   /** Turns a problem of a run into one sentence with its place. */
-  explain(error: InputError): string;
-}
-
-/** Input that was refused: one sentence, with file, line and column. */
-export class LoadError extends Error {
-  /** A refusal; the message is the whole sentence. */
-  constructor(message: string) {
-    super(message);
-    this.name = "LoadError";
+  explain(error: InputError): string {
+    return this.#places.sentence(error);
   }
 }
 
-/** Where the parts of a scenario were written. */
-class Places {
-  #label: string;
-  #document: Document | undefined;
-  #lines: LineCounter;
-  #settings: readonly Setting[];
-
-  constructor(label: string, document: Document | undefined, lines: LineCounter, settings: readonly Setting[]) {
-    this.#label = label;
-    this.#document = document;
-    this.#lines = lines;
-    this.#settings = settings;
-  }
-
-  /** One sentence: place, path and what is wrong. */
-  sentence({ path, message }: InputError): string {
-    if (path[0] === "file:") {
-      const [, file, ...inner] = path;
-      const place = inner[0] === "row" ? `:${inner[1]}` : inner.length === 0 ? "" : `: ${inner.join(".")}`;
-      return `${file}${place}: ${message}`;
-    }
-    const dotted = path.join(".");
-    const setting = this.#settings.find(({ key }) => dotted === key || dotted.startsWith(`${key}.`));
-    if (setting !== undefined) return `${setting.origin}${setting.key === dotted ? "" : ` (${dotted})`}: ${message}`;
-    if (message.startsWith("--")) return message;
-    const place = this.#document === undefined ? this.#label : `${this.#label}:${this.#position(path, message)}`;
-    return `${place}: ${dotted === "" ? "" : `${dotted}: `}${message}`;
-  }
-
-  #position(path: readonly (string | number)[], message: string): string {
-    const offset = offsetOf(this.#document!, path, message.startsWith("unknown key"));
-    const { line, col } = this.#lines.linePos(offset);
-    return `${Math.max(1, line)}:${Math.max(1, col)}`;
-  }
+interface FilesRead {
+  readonly files: ReadonlyMap<string, Uint8Array>;
+  readonly unpacked: ReadonlyMap<string, Uint8Array>;
 }
 
 /**
@@ -103,9 +101,9 @@ class Places {
  */
 export async function loadScenario(
   source: string | Readonly<Record<string, unknown>>,
-  options: LoadOptions,
+  options: CommandLoadOptions,
   registries: Registries,
-): Promise<Loaded> {
+): Promise<LoadedScenario> {
   const lines = new LineCounter();
   let label = options.label ?? "scenario";
   let document: Document | undefined;
@@ -137,17 +135,12 @@ export async function loadScenario(
     rep,
     scenario: guarded(() => parseScenario(raw, registries)),
   }));
-  const { files, unpacked } = await readFiles(runs, options.read).catch((error) => {
+  // What a scenario names lies beside it.
+  const folder = typeof source === "string" && !source.includes("\n") ? source.replace(/[^/]*$/, "") : "";
+  const read = await readFiles(runs, options.read, folder).catch((error) => {
     throw refused(error);
   });
-  return {
-    name: runs[0].scenario.name ?? "scenario",
-    runs,
-    notices: grid.notices,
-    files,
-    file: (path) => unpacked.get(path)!,
-    explain: (error) => places.sentence(error),
-  };
+  return new LoadedScenario(runs, grid.notices, read, places);
 }
 
 function explaining<T>(label: string, run: () => T): T {
@@ -200,7 +193,8 @@ function oneLine(message: string): string {
 async function readFiles(
   runs: readonly LoadedRun[],
   read: ReadFile | undefined,
-): Promise<{ files: Map<string, Uint8Array>; unpacked: Map<string, Uint8Array> }> {
+  folder: string,
+): Promise<FilesRead> {
   const files = new Map<string, Uint8Array>();
   const unpacked = new Map<string, Uint8Array>();
   const visit = async ({ plugin, options, path, children }: WorkloadSpec) => {
@@ -208,7 +202,7 @@ async function readFiles(
       if (files.has(file)) continue;
       const key = Object.entries(options as Record<string, unknown>).find(([, value]) => value === file)?.[0];
       try {
-        files.set(file, await readOrFail(read, file));
+        files.set(file, await readOrFail(read, /^([a-z]+:|\/)/.test(file) ? file : folder + file));
       } catch (error) {
         throw new InputError(key === undefined ? path : [...path, key], (error as Error).message);
       }
@@ -218,32 +212,4 @@ async function readFiles(
   };
   for (const { scenario } of runs) for (const { workload } of scenario.guests) await visit(workload);
   return { files, unpacked };
-}
-
-/** The most bytes that a compressed file may unpack to: a limit against files made to fill the memory. */
-const UNPACKED_MAX = 4 * 2 ** 30;
-
-/** Decompresses gzip, told by its first bytes. Throws {@link LoadError} naming the file. */
-export async function unpack(path: string, bytes: Uint8Array): Promise<Uint8Array> {
-  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
-  const stream = new Blob([bytes as Uint8Array<ArrayBuffer>]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const parts: Uint8Array[] = [];
-  let length = 0;
-  try {
-    for await (const part of stream) {
-      parts.push(part);
-      length += part.length;
-      if (length > UNPACKED_MAX) throw new LoadError(`${path}: unpacks to more than ${UNPACKED_MAX} bytes`);
-    }
-  } catch (error) {
-    if (error instanceof LoadError) throw error;
-    throw new LoadError(`${path}: the gzip stream is damaged or cut after ${length} bytes of data`);
-  }
-  const whole = new Uint8Array(length);
-  let offset = 0;
-  for (const part of parts) {
-    whole.set(part, offset);
-    offset += part.length;
-  }
-  return whole;
 }

@@ -2,7 +2,8 @@
 import { allCheckers, type Checker } from "./core/checkers.ts";
 import { type EventColumns, MemorySink } from "./core/memory_sink.ts";
 import { InputError } from "./core/options.ts";
-import { type Loaded, type LoadedRun, LoadError } from "./load.ts";
+import type { LoadedRun, LoadedScenario } from "./load.ts";
+import { LoadError } from "./unpack.ts";
 import { Machine, type MachineParts } from "./machine.ts";
 import { type Sample, SAMPLE_COLUMNS } from "./samples.ts";
 import { type SummaryRow, summaryRow } from "./summary_row.ts";
@@ -44,7 +45,7 @@ export interface RunResult {
 
 /** Builds the machine of a run. Throws {@link LoadError} when the parts of its scenario do not fit. */
 export function buildMachine(
-  loaded: Loaded,
+  loaded: LoadedScenario,
   run: LoadedRun,
   parts: Omit<MachineParts, "scenario" | "rep" | "file">,
 ): Machine {
@@ -56,12 +57,12 @@ export function buildMachine(
 }
 
 /** Simulates every run of what was loaded, one after the other. Throws {@link LoadError}. */
-export function simulateLoaded(loaded: Loaded, options: SimulateOptions = {}): RunResult[] {
+export function simulateLoaded(loaded: LoadedScenario, options: SimulateOptions = {}): RunResult[] {
   return loaded.runs.map((run) => simulateRun(loaded, run, options));
 }
 
 /** Simulates one run. */
-export function simulateRun(loaded: Loaded, run: LoadedRun, options: SimulateOptions = {}): RunResult {
+export function simulateRun(loaded: LoadedScenario, run: LoadedRun, options: SimulateOptions = {}): RunResult {
   const sink = options.events ? new MemorySink() : undefined;
   const samples: Sample[] = [];
   let checkers: readonly Checker[] = [];

@@ -3,7 +3,8 @@ import { load, type RunResult, simulate, type SimulateOptions } from "../mod.ts"
 import { policies } from "../policies/mod.ts";
 import { readSnapshots } from "../sim/guest/snapshot.ts";
 import { Judge } from "../sim/host/judge.ts";
-import { unpack } from "../sim/load.ts";
+import { unpack } from "../sim/unpack.ts";
+import type { LoadedScenario } from "../sim/load.ts";
 import { buildMachine } from "../sim/simulate.ts";
 
 const REPOSITORY = new URL("..", import.meta.url);
@@ -157,7 +158,7 @@ Deno.test("every policy sees the same requests: operations and their outcome do 
 Deno.test("without a policy a replayed recording ends in the kernel's own free lists", async () => {
   const { workload } = SCENARIOS["a recording"];
   const loaded = await open({ workload });
-  const machine = buildMachine(loaded, loaded.runs[0], {});
+  const machine = buildMachine(loaded as LoadedScenario, (loaded as LoadedScenario).runs[0], {});
   assert.equal(machine.runToEnd().figures.allocFails, 0);
   const snapshots = readSnapshots(await unpack("", read("recordings/b2-mixed.snaps.json.gz")));
   const { free } = snapshots.get("s6")!;

@@ -1,5 +1,5 @@
 /** Paths and files as the command line sees them. */
-import { unpack } from "../load.ts";
+import { unpack } from "../unpack.ts";
 import { type Io, UsageError } from "./io.ts";
 
 /** A path joined to a folder, unless it is absolute. */

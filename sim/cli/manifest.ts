@@ -1,6 +1,6 @@
 /** The manifest of a result: what made it, so that anyone can make it again. No wall time, no host name. */
 import { costProfiles } from "../host/costs.ts";
-import type { Loaded, LoadedRun } from "../load.ts";
+import type { LoadedRun, LoadedScenario } from "../load.ts";
 import type { EventFormat } from "../scenario.ts";
 import type { SummaryRow } from "../summary_row.ts";
 import { VERSION } from "../version.ts";
@@ -20,7 +20,7 @@ async function sha256(bytes: Uint8Array): Promise<string> {
   return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-async function inputHashes(loaded: Loaded): Promise<Record<string, string>> {
+async function inputHashes(loaded: LoadedScenario): Promise<Record<string, string>> {
   const hashes: Record<string, string> = {};
   for (const [path, bytes] of loaded.files) hashes[path] = await sha256(bytes);
   return hashes;
@@ -28,7 +28,7 @@ async function inputHashes(loaded: Loaded): Promise<Record<string, string>> {
 
 /** A key that is equal when a run would write the same files. */
 export async function runKey(
-  loaded: Loaded,
+  loaded: LoadedScenario,
   run: LoadedRun,
   events: EventFormat,
   options: { readonly check: boolean; readonly eventsMax: number },
@@ -40,7 +40,7 @@ export async function runKey(
 
 /** The text of manifest.json. */
 export async function manifestOf(
-  loaded: Loaded,
+  loaded: LoadedScenario,
   finished: readonly FinishedRun[],
   command: readonly string[],
 ): Promise<string> {

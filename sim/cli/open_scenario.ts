@@ -1,5 +1,6 @@
 /** From what the user named (a scenario or a bare recording) to what can be simulated. */
-import { type Loaded, LoadError, loadScenario } from "../load.ts";
+import { type LoadedScenario, loadScenario } from "../load.ts";
+import { LoadError } from "../unpack.ts";
 import type { Setting } from "../grid.ts";
 import type { Registries } from "../scenario.ts";
 import { baseName, folderOf, isRecording, readFile, resolvePath, siblingSnapshots } from "./files.ts";
@@ -19,7 +20,7 @@ export async function openScenario(
   path: string,
   options: OpenOptions,
   registries: Registries,
-): Promise<Loaded> {
+): Promise<LoadedScenario> {
   const full = resolvePath(io.userFolder, path);
   const read = (name: string) => readFile(resolvePath(folderOf(full), name), name);
   try {

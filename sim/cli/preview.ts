@@ -1,6 +1,6 @@
 /** What `--dry-run` and `--print-defaults` show: nothing is run and nothing is written. */
 import { stringify } from "yaml";
-import type { Loaded } from "../load.ts";
+import type { LoadedScenario } from "../load.ts";
 import { formatDuration, formatSize } from "../memory/units.ts";
 import { DONE, type Io } from "./io.ts";
 import { estimateRows } from "./run_command.ts";
@@ -10,7 +10,7 @@ import { formatTable } from "./table.ts";
 const EVENT_ROW_BYTES = 60;
 
 /** Prints the runs with their estimated size. */
-export function dryRun(io: Io, loaded: Loaded): number {
+export function dryRun(io: Io, loaded: LoadedScenario): number {
   const rows = loaded.runs.map((run) => {
     const events = Math.round(estimateRows(loaded, run));
     const { untilNs } = run.scenario;
@@ -22,7 +22,7 @@ export function dryRun(io: Io, loaded: Loaded): number {
 }
 
 /** Prints the scenario of the first run with every default filled in. */
-export function printDefaults(io: Io, loaded: Loaded): number {
+export function printDefaults(io: Io, loaded: LoadedScenario): number {
   io.out(stringify(loaded.runs[0].scenario.filled));
   return DONE;
 }

@@ -3,7 +3,8 @@ import { allCheckers, type Checker } from "../core/checkers.ts";
 import { csvLine, EventsCsv } from "../core/csv_writer.ts";
 import type { TraceReader } from "../core/trace.ts";
 import type { Setting } from "../grid.ts";
-import { type Loaded, type LoadedRun, LoadError } from "../load.ts";
+import type { LoadedRun, LoadedScenario } from "../load.ts";
+import { LoadError } from "../unpack.ts";
 import type { Machine, MachineResult } from "../machine.ts";
 import { SAMPLE_COLUMNS } from "../samples.ts";
 import type { EventFormat, Registries } from "../scenario.ts";
@@ -77,7 +78,7 @@ export async function runCommand(io: Io, path: string, options: RunOptions, regi
 }
 
 /** The format of the events, with one line where the size of the run decides. */
-function eventsFor(loaded: Loaded, options: RunOptions, say: (line: string) => void): EventFormat {
+function eventsFor(loaded: LoadedScenario, options: RunOptions, say: (line: string) => void): EventFormat {
   const asked = options.events ?? loaded.runs[0].scenario.output.events;
   const rows = Math.round(estimateRows(loaded, loaded.runs[0]));
   if (asked !== undefined) return asked;
@@ -94,7 +95,7 @@ function eventsFor(loaded: Loaded, options: RunOptions, say: (line: string) => v
 }
 
 /** Rows of a run, roughly; building the machine also finds what does not fit. Throws {@link UsageError}. */
-export function estimateRows(loaded: Loaded, run: LoadedRun): number {
+export function estimateRows(loaded: LoadedScenario, run: LoadedRun): number {
   try {
     const machine = buildMachine(loaded, run, {});
     const { untilNs } = run.scenario;
@@ -109,13 +110,13 @@ export function estimateRows(loaded: Loaded, run: LoadedRun): number {
 class Batch {
   readonly finished: FinishedRun[] = [];
   #io: Io;
-  #loaded: Loaded;
+  #loaded: LoadedScenario;
   #folder: ResultFolder;
   #options: RunOptions;
   #events: EventFormat;
   #interrupted = false;
 
-  constructor(io: Io, loaded: Loaded, folder: ResultFolder, options: RunOptions, events: EventFormat) {
+  constructor(io: Io, loaded: LoadedScenario, folder: ResultFolder, options: RunOptions, events: EventFormat) {
     this.#io = io;
     this.#loaded = loaded;
     this.#folder = folder;

@@ -4,7 +4,7 @@ import { recordedOperations } from "../guest/recorded_ops.ts";
 import { readRecording } from "../guest/recording.ts";
 import { isIdentical, type Verification, verifyBuddy } from "../guest/replay.ts";
 import { readSnapshots, type Snapshots } from "../guest/snapshot.ts";
-import { LoadError } from "../load.ts";
+import { LoadError } from "../unpack.ts";
 import { readUserFile, resolvePath, siblingSnapshots } from "./files.ts";
 import { DONE, FOUND, type Io, UsageError } from "./io.ts";
 import { formatTable } from "./table.ts";
