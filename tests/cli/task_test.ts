@@ -5,7 +5,8 @@ import { CliFolder, REPOSITORY } from "./run_cli.ts";
 async function task(words: readonly string[], cwd: string): Promise<{ code: number; out: string; err: string }> {
   const args = ["task", "--quiet", "--config", `${REPOSITORY}/deno.json`, ...words];
   // The tests themselves may run in a task, which tells its tasks where the user was.
-  const { INIT_CWD: _, ...env } = { ...Deno.env.toObject(), NO_COLOR: "1" };
+  const env: Record<string, string> = { ...Deno.env.toObject(), NO_COLOR: "1" };
+  delete env.INIT_CWD;
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), { args, cwd, clearEnv: true, env }).output();
   return { code, out: new TextDecoder().decode(stdout), err: new TextDecoder().decode(stderr) };
 }
