@@ -212,7 +212,7 @@ function workOf(ranges: readonly Range[], windows: number): EncodingWork {
  *   and on windows that are not aligned, not ascending, empty or above 2^52 pages. For refused ranges the other methods
  *   promise nothing.
  *
- * Throws RangeError on an unknown granule. Source: domain §5.2, row v3, and §5.6.
+ * Throws RangeError on an unknown granule. Source: the bitmaps of Liang Li's virtio-balloon v3 (21 Oct 2016), with Dave Hansen's granule of 2 MiB (7 Dec 2016).
  *
  * @example
  * ```ts

@@ -84,7 +84,7 @@ function work(ranges: readonly Range[]): EncodingWork {
  * - `decode` throws RangeError on a length that is no multiple of 4 or above 1024. For refused ranges the methods other
  *   than `encode` promise nothing.
  *
- * Source: VIRTIO 1.x §5.5 (traditional memory balloon) and drivers/virtio/virtio_balloon.c; domain §4.1, §4.4.
+ * Source: VIRTIO 1.x §5.5 (traditional memory balloon) and drivers/virtio/virtio_balloon.c, QEMU hw/virtio/virtio-balloon.c.
  *
  * @example
  * ```ts

@@ -96,7 +96,7 @@ function work(ranges: readonly Range[]): EncodingWork {
  *   order above 40, a pfn that is not aligned to it and an end above 2^40 pages. For refused ranges the other methods
  *   promise nothing.
  *
- * Source: domain §5.2, row v5 unused pages.
+ * Source: the unused-page records of Liang Li's virtio-balloon v5 (linux-mm, 30 Nov 2016), without their length field.
  *
  * @example
  * ```ts

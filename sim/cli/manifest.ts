@@ -1,7 +1,7 @@
 /** The manifest of a result: what made it, so that anyone can make it again. No wall time, no host name. */
 import { costProfiles } from "../host/costs.ts";
 import type { LoadedRun, LoadedScenario } from "../load.ts";
-import type { EventFormat } from "../scenario.ts";
+import type { EventFormat } from "../scenario_options.ts";
 import type { SummaryRow } from "../summary_row.ts";
 import { VERSION } from "../version.ts";
 

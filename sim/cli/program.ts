@@ -2,7 +2,8 @@
 import { Command, CommanderError, InvalidArgumentError } from "@commander-js/extra-typings";
 import { InputError } from "../core/options.ts";
 import { parseSetting, type Setting } from "../grid.ts";
-import { type EventFormat, eventFormat, type Registries } from "../scenario.ts";
+import type { Registries } from "../scenario.ts";
+import { type EventFormat, eventFormat } from "../scenario_options.ts";
 import { VERSION } from "../version.ts";
 import { checkCommand } from "./check_command.ts";
 import { DONE, type Io, UsageError, WRONG } from "./io.ts";

@@ -6,7 +6,7 @@
  * entries are more than half: then the heap is rebuilt without them.
  *
  * Events leave in the total order (time, priority, insertion sequence), whatever was cancelled or rebuilt in between.
- * This is the plain reference; a faster queue has to agree with it (performance.md, "Event engine").
+ * This is the plain reference; a faster queue has to agree with it.
  */
 
 /** A handle is generation * HANDLE_SLOTS + slot, which fits into 53 bits. */

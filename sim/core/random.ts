@@ -3,7 +3,7 @@
  *
  * Everything here is integer arithmetic of 32 bits and exact double arithmetic, so every engine draws the same numbers.
  * A model never shares a stream with another model: it asks {@link randomStream} for its own by name, so that adding a
- * draw in one place does not shift the numbers of another, and two policies see the same workload (architecture.md).
+ * draw in one place does not shift the numbers of another, and two policies see the same workload.
  */
 
 const TWO_32 = 2 ** 32;

@@ -1,5 +1,5 @@
 /**
- * The figures of a run that its rows carry (architecture.md, Contract 3), all guests together.
+ * The figures of a run that its rows carry (docs/format.md), all guests together.
  *
  * Counts and sums are kept per event code; only what depends on the order of rows (peaks, refaults, what is resident) looks
  * at rows one by one.

@@ -7,7 +7,7 @@
 /** Bytes in one page. */
 export const PAGE_SIZE = 4096;
 
-/** Pages in one pageblock and in one huge page: order 9, 2 MiB (domain: pageblock_order on x86-64). */
+/** Pages in one pageblock and in one huge page: order 9, 2 MiB (pageblock_order on x86-64). */
 export const HUGE_PAGES = 512;
 
 /** A run of page frames: `count` pages from `pfn` on. */

@@ -1,4 +1,4 @@
-/** The arithmetic of the mailing-list threads about density (domain §5.6), computed by hand and held against the code. */
+/** The arithmetic of the mailing-list threads about density, computed by hand and held against the code. */
 import assert from "node:assert/strict";
 import { bitmap } from "../../sim/abi/bitmap.ts";
 import type { Encoding } from "../../sim/abi/encoding.ts";

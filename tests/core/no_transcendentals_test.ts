@@ -1,6 +1,6 @@
 /**
  * Fingerprints are promised to be equal on every engine, so models and generators may only use arithmetic that the
- * language defines to the last bit (architecture.md, "Time, order, randomness, costs"), and no clock but the virtual one.
+ * language defines to the last bit, and no clock but the virtual one.
  */
 import assert from "node:assert/strict";
 

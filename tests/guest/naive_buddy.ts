@@ -1,7 +1,7 @@
 /**
  * A twin of the buddy allocator that one can check by reading: plain arrays of blocks, linear searches.
  *
- * Written from the rules of the kernel (domain reference §1.2 allocation, §1.3 freeing, §1.4 head or tail), not from
+ * Written from the rules of the kernel (mm/page_alloc.c: __rmqueue_smallest, __free_one_page, buddy_merge_likely), not from
  * sim/guest/buddy.ts, so that a slip in the one is not a slip in the other.
  */
 

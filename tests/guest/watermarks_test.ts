@@ -9,7 +9,7 @@ function marks({ min, low, high }: Watermarks): number[] {
   return [min, low, high];
 }
 
-Deno.test("watermarks: the vectors calculated from the kernel's formulas (domain reference §1.7)", () => {
+Deno.test("watermarks: the vectors calculated from the kernel's formulas (__setup_per_zone_wmarks)", () => {
   const DMA = 3840;
   const DMA32 = 782_336;
   const rows: [

@@ -10,7 +10,7 @@ function reclaim(judge: Judge, pfn: number, count: number): Found[] {
   return found;
 }
 
-// The table of domain reference §14, column "reclaim", row by row.
+// What a reclaim means for each content of a page, row by row (docs/decisions/what-is-judged.md).
 
 Deno.test("reclaim of a page that is free: safe, whatever was written to it before", () => {
   const judge = new Judge(100);

@@ -1,0 +1,202 @@
+/** The options of a scenario outside of its plug-ins: machine, transport, host, output, and the top. */
+import { z } from "zod";
+import {
+  choice,
+  duration,
+  durationSchema,
+  type Field,
+  field,
+  flag,
+  InputError,
+  integer,
+  optional,
+  type Options,
+  parseField,
+  show,
+  size,
+} from "./core/options.ts";
+import { type BackingKind, BACKINGS } from "./host/backing.ts";
+import { costProfiles } from "./host/costs.ts";
+
+/** The machine of a guest. */
+export interface MachineOptions {
+  /** Memory, bytes; undefined when the workload brings its own. */
+  readonly memory?: number | undefined;
+  /** Virtual CPUs. */
+  readonly vcpus: number;
+  /** Whether transparent huge pages raise the watermarks. */
+  readonly thp: boolean;
+  /** Kernel generation. */
+  readonly kernel: string;
+  /** What the host backs at the start. */
+  readonly resident: "none" | "used" | "all";
+  /** Whether the kernel zeroes what it allocates. */
+  readonly initOnAlloc: boolean;
+  /** Whether the kernel zeroes what it frees. */
+  readonly initOnFree: boolean;
+  /** Whether the kernel poisons what it frees. */
+  readonly pagePoison: boolean;
+  /** How the zones are laid out. */
+  readonly zones: "auto";
+  /** Holes in the memory. */
+  readonly holes: readonly unknown[];
+  /** NUMA nodes. */
+  readonly numa: readonly unknown[];
+  /** Memory that comes and goes. */
+  readonly hotplug: readonly unknown[];
+}
+
+/** The most memory that the present page layout holds. */
+const MEMORY_MAX = 2 * 2 ** 40;
+
+const notYet = <T>(schema: z.ZodType<T>, value: T, summary: string): Field<T> =>
+  field(
+    z.unknown().transform((input, context) => {
+      if (schema.safeParse(input).success) return input as T;
+      context.addIssue({ code: "custom", message: `${show(input)} is not modelled yet; leave it at ${show(value)}` });
+      return z.NEVER;
+    }) as unknown as z.ZodType<T>,
+    value,
+    { summary: `${summary}; not modelled yet` },
+  );
+
+const emptyList = z.array(z.unknown()).max(0) as unknown as z.ZodType<readonly unknown[]>;
+
+/** The options of `machine`. */
+export const MACHINE: Options<MachineOptions> = {
+  fields: {
+    memory: optional(
+      size(undefined, 2 ** 20, MEMORY_MAX, { summary: "memory of the guest (4GiB unless the workload says)" }),
+    ),
+    vcpus: integer(4, 1, 1024, { summary: "virtual CPUs" }),
+    thp: flag(true, { summary: "transparent huge pages, which raise the watermarks", source: "mm/khugepaged.c" }),
+    kernel: choice<string>("6.1", ["6.1"], { summary: "kernel generation, a text" }),
+    resident: choice<"none" | "used" | "all">("used", ["none", "used", "all"], {
+      summary: "what the host backs at the start",
+    }),
+    initOnAlloc: flag(true, {
+      summary: "the kernel zeroes, and so touches, what it allocates",
+      source: "init_on_alloc=1",
+    }),
+    initOnFree: notYet(z.literal(false) as unknown as z.ZodType<boolean>, false, "the kernel zeroes what it frees"),
+    pagePoison: notYet(z.literal(false) as unknown as z.ZodType<boolean>, false, "the kernel poisons what it frees"),
+    zones: choice<"auto">("auto", ["auto"], { summary: "DMA, DMA32 and Normal by address" }),
+    holes: notYet(emptyList, [], "holes in the memory"),
+    numa: notYet(emptyList, [], "NUMA nodes"),
+    hotplug: notYet(emptyList, [], "memory that comes and goes"),
+  },
+};
+
+/** The way to the host. */
+export interface TransportOptions {
+  /** A virtqueue or a hypercall. */
+  readonly kind: "virtqueue" | "hypercall";
+  /** Descriptors of the queue. */
+  readonly size: number;
+  /** Whether notifications are suppressed by index. */
+  readonly eventIndex: boolean;
+}
+
+const powerOfTwo = z.int().min(1).max(32768).superRefine((value, context) => {
+  if ((value & (value - 1)) !== 0) context.addIssue({ code: "custom", message: `${value} is not a power of two` });
+});
+
+/** The options of `transport`. */
+export const TRANSPORT: Options<TransportOptions> = {
+  fields: {
+    kind: choice<"virtqueue" | "hypercall">("virtqueue", ["virtqueue", "hypercall"], {
+      summary: "how messages travel",
+    }),
+    size: field(powerOfTwo, 128, { summary: "descriptors of the queue, a power of two", source: "QEMU 7.2: 128" }),
+    eventIndex: flag(true, { summary: "suppress notifications by index", source: "VIRTIO_F_EVENT_IDX" }),
+  },
+};
+
+/** The host. */
+export interface HostOptions {
+  /** Memory for guests, bytes. */
+  readonly memory: number;
+  /** What backs the guests. */
+  readonly backing: BackingKind;
+  /** How pages are dropped. */
+  readonly discard: "madv_dontneed";
+  /** Name of the cost profile. */
+  readonly costs: string;
+}
+
+/** The options of `host`. */
+export const HOST: Options<HostOptions> = {
+  fields: {
+    memory: size("64GiB", 2 ** 20, 2 ** 50, { summary: "memory of the host for its guests" }),
+    backing: choice<BackingKind>("thp", BACKINGS, { summary: "what backs the guests' pages" }),
+    discard: choice<"madv_dontneed">("madv_dontneed", ["madv_dontneed"], { summary: "how pages are dropped" }),
+    costs: choice<string>("xeon6252-2024", costProfiles.map(({ name }) => name), { summary: "cost profile" }),
+  },
+};
+
+const FORMATS = ["none", "csv"] as const;
+/** What events are written as. */
+export type EventFormat = (typeof FORMATS)[number];
+
+/** Later formats of the contract, named in the message that refuses them. */
+const LATER_FORMATS = ["csv.zst", "parquet", "perfetto"];
+
+/** What a run writes. */
+export interface OutputOptions {
+  /** Format of the events; undefined leaves it to the size of the run. */
+  readonly events?: EventFormat | undefined;
+  /** Time between samples, ns. */
+  readonly sample: number;
+}
+
+/** The options of `output`. */
+export const OUTPUT: Options<OutputOptions> = {
+  fields: {
+    events: optional(choice<EventFormat>("csv", FORMATS, { summary: "format of the events: none or csv" })),
+    sample: duration("100ms", { summary: "time between samples" }, 1000),
+  },
+};
+
+/** Checks a format given on the command line. Throws {@link InputError}. */
+export function eventFormat(name: string): EventFormat {
+  if (LATER_FORMATS.includes(name)) {
+    throw new InputError([], `the format ${name} is not written yet; use ${FORMATS.join(" or ")}`);
+  }
+  return parseField(choice<EventFormat>("csv", FORMATS, { summary: "" }), name, []);
+}
+
+const NAME = z.string().min(1).max(200).superRefine((name, context) => {
+  if (/[/\\\0]|^\.\.?$/.test(name)) {
+    context.addIssue({ code: "custom", message: `${show(name)} is not a name: it must not hold a path separator` });
+  }
+});
+
+/** The top of a scenario. */
+export interface TopOptions {
+  /** Version of the format. */
+  readonly hintsim: number;
+  /** Name of the scenario. */
+  readonly name?: string | undefined;
+  /** Seed of all random streams. */
+  readonly seed: number;
+  /** When the run ends, ns. */
+  readonly until?: number | undefined;
+}
+
+/** The options at the top of a scenario. */
+export const TOP: Options<TopOptions> = {
+  fields: {
+    hintsim: field(
+      z.literal(1, {
+        error: ({ input }) => `${show(input)} is not a version of the format; wanted is 1`,
+      }) as unknown as z.ZodType<
+        number
+      >,
+      undefined,
+      { summary: "version of the format, 1" },
+    ),
+    name: optional(field<string>(NAME, undefined, { summary: "name of the scenario and of its output folder" })),
+    seed: integer(1, 0, Number.MAX_SAFE_INTEGER, { summary: "seed of all random streams" }),
+    until: optional(field(durationSchema(1), undefined, { summary: "when the run ends", unit: "ns" })),
+  },
+};
