@@ -162,6 +162,7 @@ class FreePageReporting implements HintingPolicy {
       block = allocator.first(order, migratetype);
     }
     if (resume >= 0 && allocator.first(order, migratetype) !== resume) allocator.rotate(resume, order, migratetype);
+    this.#driver.unlock(zone);
     return "list done";
   }
 
@@ -173,7 +174,10 @@ class FreePageReporting implements HintingPolicy {
     this.#batch = [];
     const ranges: Range[] = batch.map(({ pfn, order }) => ({ pfn, count: ORDER_PAGES[order] }));
     const told = yield* this.#driver.send(this.#options.action, ranges);
-    for (const { zone, pfn, order } of batch) this.#driver.putBack(zone, pfn, order, told);
+    for (const [index, { zone, pfn, order }] of batch.entries()) {
+      // What the encoding cannot say was not told.
+      this.#driver.putBack(zone, pfn, order, told && this.#driver.accepts(ranges[index]));
+    }
     return told ? "list done" : "report failed";
   }
 }

@@ -8,6 +8,7 @@ import type { Options } from "../sim/core/options.ts";
 import type { Task } from "../sim/core/sim.ts";
 import { ORDER_MAX } from "../sim/guest/allocator.ts";
 import { type Block, collect, COLLECT_FIELDS, type CollectOptions, giveBack, rangesOf } from "../sim/guest/collect.ts";
+import type { Range } from "../sim/memory/range.ts";
 import { type PolicyContext, type PolicyPlugin, policyPlugin } from "../sim/guest/plugin.ts";
 import type { HintingPolicy } from "../sim/guest/policy.ts";
 
@@ -35,11 +36,10 @@ class PerOrder implements HintingPolicy {
       const blocks: Block[] = [];
       for (const zone of zones) collect(driver, zone, order, this.#options, blocks);
       yield driver.commit();
-      const sent = yield* driver.send(
-        this.#options.action,
-        rangesOf(driver, blocks, this.#options, costs),
-        this.#bufferBytes,
-      );
+      const ranges = rangesOf(driver, blocks, this.#options, costs);
+      if (driver.recordBytes(order) === 0) this.#growForBytes(ranges, blocks);
+      yield driver.commit();
+      const sent = yield* driver.send(this.#options.action, ranges, this.#bufferBytes);
       giveBack(driver, blocks, this.#options);
       yield driver.commit();
       if (!sent) return;
@@ -63,6 +63,17 @@ class PerOrder implements HintingPolicy {
         }
         blocks += more;
       }
+    }
+    driver.metadata(this.#bufferBytes);
+  }
+
+  /** Where the size depends on where the blocks lie (a bitmap), it is known only after the walk, and the walk is redone. */
+  #growForBytes(ranges: readonly Range[], blocks: readonly Block[]): void {
+    const { driver, zones } = this.#context;
+    const bytes = driver.bytesOf(ranges);
+    while (bytes > this.#bufferBytes && this.#bufferBytes < this.#options.bufferMax) {
+      this.#bufferBytes = Math.min(this.#bufferBytes * 2, this.#options.bufferMax);
+      for (const zone of zones) driver.visit(zone, blocks.filter((block) => block.zone === zone).length);
     }
     driver.metadata(this.#bufferBytes);
   }

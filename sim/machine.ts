@@ -4,7 +4,7 @@
  * It runs in slices, so that a command line can show progress and react to signals; the rows do not depend on the slices.
  */
 import { Fingerprint } from "./core/fingerprint.ts";
-import { PRIORITY_FIRST, PRIORITY_OBSERVE, Sim, type Task } from "./core/sim.ts";
+import { PRIORITY_FIRST, Sim, type Task } from "./core/sim.ts";
 import { Summary, type SummaryFigures } from "./core/summary.ts";
 import { Event, NONE, Trace, type TraceReader } from "./core/trace.ts";
 import { GuestRuntime } from "./guest_runtime.ts";
@@ -15,8 +15,6 @@ import type { Scenario } from "./scenario.ts";
 
 /** How long after its workload a run without `until` waits for the policy, ns. */
 const IDLE_MAX_NS = 60e9;
-/** How often it looks whether the policy is idle, ns. */
-const IDLE_CHECK_NS = 10e6;
 
 /** What a machine is made of, beside its scenario. */
 export interface MachineParts {
@@ -70,7 +68,8 @@ export interface MachineResult {
   readonly finding: string | undefined;
 }
 
-type Phase = "running" | "closing" | "done";
+/** Draining: the workloads have ended, the policies have not. Closing: nothing starts any more. */
+type Phase = "running" | "draining" | "closing" | "done";
 
 /** One run. */
 export class Machine {
@@ -84,8 +83,8 @@ export class Machine {
   #phase: Phase = "running";
   #finding: string | undefined;
   #sampledAtNs = -1;
-  /** Events that took samples. */
-  #samples = 0;
+  /** When the next sample is due, ns; Infinity when none is wanted. */
+  #nextSampleNs = Infinity;
 
   /** Builds a run. Throws InputError when the parts of the scenario do not fit. */
   constructor(parts: MachineParts) {
@@ -107,7 +106,7 @@ export class Machine {
     trace.watchLimit(parts.eventsMax ?? Infinity, () => this.sim.pause());
     for (const guest of this.guests) guest.writeStart();
     this.#scheduleEnd();
-    if (parts.onSample !== undefined) this.#scheduleSamples(scenario.output.sample);
+    if (parts.onSample !== undefined) this.#nextSampleNs = 0;
   }
 
   /** Rows that the run will write, roughly. */
@@ -131,18 +130,23 @@ export class Machine {
         this.#end();
         break;
       }
+      if (this.#phase === "draining" && this.guests.every(({ idle }) => idle)) {
+        this.#close();
+        continue;
+      }
       const before = sim.executed;
-      // Samples and the rows of checkers do not count: a run ends at the same event whatever is observed.
-      const counted = before - this.#samples;
-      if (Math.max(counted, sim.trace.counted) >= limit) {
+      // Samples are no events and the rows of checkers do not count: a run ends at the same event whatever is observed.
+      if (Math.max(before, sim.trace.counted) >= limit) {
         this.#stop(`the limit of ${limit} events was reached ${sim.where()}`);
         break;
       }
-      // While the run closes, each event may be its last.
-      const end = sim.run(Infinity, this.#phase === "closing" ? 1 : Math.min(left, 4096, limit - counted));
+      // Where any event may be the last, each is looked at.
+      const slice = this.#phase === "running" ? Math.min(left, 4096, limit - before) : 1;
+      const end = sim.run(this.#phase === "closing" ? Infinity : this.#nextSampleNs, slice);
       left -= Math.max(1, sim.executed - before);
       if (end === "halted") this.#stop(`${sim.haltReason} ${sim.where()}`);
       else if (end === "done") this.#ranDry();
+      else if (end === "until") this.#sampleNow();
     }
     return this.#phase === "done";
   }
@@ -182,11 +186,11 @@ export class Machine {
   /** A run ends at `until`, before anything else of that instant, or when its workloads have ended and its policies are idle, at most 60 s later. */
   #scheduleEnd(): void {
     const { untilNs } = this.#parts.scenario;
-    if (untilNs === Infinity) this.sim.spawn(this.#awaitIdle());
+    if (untilNs === Infinity) this.sim.spawn(this.#awaitEnd());
     else this.sim.at(untilNs, this.sim.register("until", () => this.#close()), 0, 0, PRIORITY_FIRST);
   }
 
-  *#awaitIdle(): Task {
+  *#awaitEnd(): Task {
     const { sim, guests } = this;
     for (const guest of guests) {
       const { startNs } = this.#parts.scenario.guests[guest.index];
@@ -195,19 +199,15 @@ export class Machine {
       yield 0;
       if (guest.vcpus.running > 0) yield guest.vcpus.finished;
     }
-    const deadlineNs = sim.now + IDLE_MAX_NS;
-    while (sim.now < deadlineNs && !guests.every(({ idle }) => idle)) yield IDLE_CHECK_NS;
+    this.#phase = "draining";
+    sim.pause();
+    yield IDLE_MAX_NS;
     this.#close();
   }
 
-  #scheduleSamples(sampleNs: number): void {
-    const kind = this.sim.register("sample", () => {
-      this.#samples++;
-      if (this.#phase !== "running") return;
-      this.#sample();
-      this.sim.after(sampleNs, kind, 0, 0, PRIORITY_OBSERVE);
-    });
-    this.sim.at(0, kind, 0, 0, PRIORITY_OBSERVE);
+  #sampleNow(): void {
+    this.#sample();
+    this.#nextSampleNs += this.#parts.scenario.output.sample;
   }
 
   #sample(): void {
@@ -220,14 +220,17 @@ export class Machine {
 
   /** No event is left: the end of a run, unless a message never comes back. */
   #ranDry(): void {
-    if (this.#phase === "running") this.#close();
+    const waiting = this.guests.reduce((sum, { vcpus }) => sum + vcpus.running, 0);
+    if (waiting > 0 && this.#phase !== "closing") {
+      this.#stop(`${waiting} CPUs wait for memory that never comes back ${this.sim.where()}`);
+    } else if (this.#phase !== "closing") this.#close();
     else if (!this.guests.every(({ quiet }) => quiet)) {
       this.#stop(`messages travel but nothing can happen ${this.sim.where()}`);
     }
   }
 
   #close(): void {
-    if (this.#phase !== "running") return;
+    if (this.#phase === "closing" || this.#phase === "done") return;
     this.#phase = "closing";
     this.sim.pause();
     for (const guest of this.guests) guest.close();

@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
 import { load, type RunResult, simulate, type SimulateOptions } from "../mod.ts";
 import { policies } from "../policies/mod.ts";
+import { policyPlugin } from "../sim/guest/plugin.ts";
+import { requestsField } from "../sim/guest/requests.ts";
 import { readSnapshots } from "../sim/guest/snapshot.ts";
 import { Judge } from "../sim/host/judge.ts";
 import { unpack } from "../sim/unpack.ts";
-import type { LoadedScenario } from "../sim/load.ts";
-import { buildMachine } from "../sim/simulate.ts";
+import { type LoadedScenario, loadScenario } from "../sim/load.ts";
+import { buildMachine, simulateLoaded } from "../sim/simulate.ts";
+import { workloads } from "../workloads/mod.ts";
 
 const REPOSITORY = new URL("..", import.meta.url);
 const read = (path: string) => Deno.readFileSync(new URL(`workloads/${path}`, REPOSITORY));
@@ -131,6 +134,17 @@ for (const [name, scenario] of Object.entries(SCENARIOS)) {
   });
 }
 
+for (
+  const { name } of [...Deno.readDirSync(new URL("workloads", REPOSITORY))].filter(({ name }) => name.endsWith(".yaml"))
+) {
+  Deno.test(`workloads/${name}: each run has one fingerprint, in slices of one event, checked, and again`, async () => {
+    const loaded = await load(name, { read });
+    const prints = (options: SimulateOptions) => simulate(loaded, options).map(({ fingerprint }) => fingerprint);
+    const plain = prints({});
+    for (const options of [{ slice: 1 }, { check: true, samples: false }, {}]) assert.deepEqual(prints(options), plain);
+  });
+}
+
 Deno.test("another seed or replication gives other rows, the same seed the same", async () => {
   const scenario = SCENARIOS["churn under per-order"];
   const print = async (set: string[]) => simulate(await open(scenario, set)).map(({ fingerprint }) => fingerprint);
@@ -213,6 +227,48 @@ Deno.test("the event limit ends a run at the same row whatever is sampled, check
   ) {
     const { fingerprint, summary } = limited(options);
     assert.deepEqual([fingerprint, summary.sim_time_ns], [plain.fingerprint, plain.summary.sim_time_ns]);
+  }
+});
+
+Deno.test("a policy that keeps what guests wait for is found, sampled or not", async () => {
+  const keeper = policyPlugin({
+    name: "keeper",
+    summary: "isolates everything and keeps it",
+    source: "a test",
+    options: { fields: { requests: requestsField() } },
+    needs: ["requests"],
+    create: ({ driver, zones }) => ({
+      *onRequest() {
+        driver.pass();
+        for (const zone of zones) {
+          for (let pfn = zone.allocator.first(10, 1); pfn >= 0; pfn = zone.allocator.first(10, 1)) {
+            if (!driver.isolate(zone, pfn, 10)) break;
+          }
+        }
+        yield driver.commit();
+      },
+    }),
+  });
+  const scenario = {
+    hintsim: 1,
+    machine: { memory: "64MiB", thp: false, vcpus: 2 },
+    workload: { kind: "fill-drain", cycles: 1, orders: { 10: 1 }, fill: "100ms", occupancy: 0.9 },
+    policy: { kind: "keeper", requests: { at: ["10ms"] } },
+  };
+  const loaded = await loadScenario(scenario, {}, { policies: [...policies, keeper], workloads });
+  const ends = [{}, { samples: false }, { slice: 1 }].map((options) => simulateLoaded(loaded, options)[0]);
+  for (const { finding, fingerprint } of ends) {
+    assert.match(finding!, /^2 CPUs wait for memory that never comes back at \d+ ns/);
+    assert.equal(fingerprint, ends[0].fingerprint);
+  }
+});
+
+Deno.test("requests of the host that go on for ever do not keep a run alive", async () => {
+  const { policy: _, ...scenario } = SCENARIOS["churn under per-order"];
+  for (const every of ["1ms", "7ms", "50ms"]) {
+    const policy = { kind: "per-order", requests: { every }, isolate: true };
+    const [{ summary }] = simulate(await open({ ...scenario, policy }));
+    assert.ok(Number(summary.sim_time_ns) < 0.5e9, `${every}: ended at ${summary.sim_time_ns}`);
   }
 });
 

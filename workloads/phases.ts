@@ -134,7 +134,11 @@ class PhaseStream implements OpStream {
     }
     this.#leftNs -= pauseNs;
     const kind = from.kind[at];
-    const handle = kind === Op.alloc ? this.#own(from.handle[at]) : this.#live.get(from.handle[at]) ?? 0;
+    const handle = kind === Op.alloc ? this.#own(from.handle[at]) : this.#live.get(from.handle[at]);
+    if (handle === undefined) {
+      columns.set(row, Op.wait, 0, 0, 0, pauseNs, 0, this.#cpu);
+      return;
+    }
     columns.set(row, kind, handle, from.order[at], from.migratetype[at], pauseNs, from.touch[at], this.#cpu);
     if (kind === Op.free) {
       this.#live.delete(from.handle[at]);

@@ -6,6 +6,7 @@
 import { duration, fraction, integer, type Options } from "../sim/core/options.ts";
 import type { Distribution } from "../sim/core/distributions.ts";
 import type { Random } from "../sim/core/random.ts";
+import { MOVABLE } from "../sim/guest/allocator.ts";
 import {
   Op,
   type OpColumns,
@@ -55,7 +56,6 @@ const options: Options<StormOptions> = {
 };
 
 const UNTOUCHED = 0;
-const MOVABLE = 1;
 
 class StormStream implements OpStream {
   readonly open = false;
@@ -66,6 +66,8 @@ class StormStream implements OpStream {
   #orders: Uint8Array;
   #handles: Int32Array;
   #victims: number[] = [];
+  /** Blocks that this burst has freed. */
+  #freed: Uint8Array;
   #phase = 0;
   #nowNs = 0;
 
@@ -75,6 +77,7 @@ class StormStream implements OpStream {
     this.#cpu = cpu;
     this.#orders = new Uint8Array(blocks);
     this.#handles = new Int32Array(blocks);
+    this.#freed = new Uint8Array(blocks);
     for (let i = 0; i < blocks; i++) {
       this.#orders[i] = orders.draw(random);
       this.#handles[i] = i * cpus + cpu;
@@ -104,11 +107,12 @@ class StormStream implements OpStream {
   #free(columns: OpColumns, row: number): void {
     const pauseNs = this.#pause(this.#phase === 0 ? this.#options.interval : 0);
     const victim = this.#random.nextBelow(this.#handles.length);
-    if (this.#victims.includes(victim)) {
+    if (this.#freed[victim] === 1) {
       columns.set(row, Op.wait, 0, 0, 0, pauseNs, UNTOUCHED, this.#cpu);
       return;
     }
     this.#victims.push(victim);
+    this.#freed[victim] = 1;
     columns.set(row, Op.free, this.#handles[victim], 0, 0, pauseNs, UNTOUCHED, this.#cpu);
   }
 
@@ -119,6 +123,7 @@ class StormStream implements OpStream {
       columns.set(row, Op.wait, 0, 0, 0, pauseNs, UNTOUCHED, this.#cpu);
       return;
     }
+    this.#freed[victim] = 0;
     const order = this.#orders[victim];
     const touch = touchedPages(this.#options.touch, order);
     columns.set(row, Op.alloc, this.#handles[victim], order, MOVABLE, pauseNs, touch, this.#cpu);

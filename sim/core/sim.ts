@@ -32,8 +32,6 @@ export class Signal {
 export const PRIORITY_NORMAL = 0;
 /** The priority of what comes before all events of an instant, such as the end of a run. */
 export const PRIORITY_FIRST = -100;
-/** The priority of observers that look at the state after all events of an instant. */
-export const PRIORITY_OBSERVE = 100;
 
 /**
  * A simulation.
@@ -150,7 +148,7 @@ export class Sim {
 
   /**
    * Runs events up to and including `untilNs`, at most `eventsMax` of them.
-   * After "until" the clock stands at `untilNs`. A run may be cut into calls at any event: the rows are the same.
+   * After "until" the clock stands at `untilNs`, after "done" at the last event. A run may be cut into calls at any event: the rows are the same.
    */
   run(untilNs = Infinity, eventsMax = Infinity): RunEnd {
     const heap = this.#heap;
@@ -159,9 +157,10 @@ export class Sim {
     while (this.#halted === undefined) {
       if (this.#paused) return "paused";
       const timeNs = heap.peekTimeNs();
-      if (timeNs > untilNs || timeNs === Infinity) {
-        if (untilNs !== Infinity && untilNs > this.#now) this.#moveTo(untilNs);
-        return timeNs === Infinity ? "done" : "until";
+      if (timeNs === Infinity) return "done";
+      if (timeNs > untilNs) {
+        if (untilNs > this.#now) this.#moveTo(untilNs);
+        return "until";
       }
       if (this.#executed >= stopAt) return "limit";
       heap.pop();

@@ -78,6 +78,7 @@ export function collect(driver: Driver, zone: Zone, order: number, options: Coll
       pfn = following;
     }
     driver.visit(zone, visits);
+    driver.unlock(zone);
   }
 }
 

@@ -48,8 +48,7 @@ export class Driver {
   #link: HostLink;
   #costs: Costs;
   #rows: Row[] = [];
-  #visits: number[];
-  #lockNs: number[];
+  #holds: Hold[];
   /** Time spent that no row carries yet; charged with the next one. */
   #pendingNs = 0;
   /** Time that other rows of the burst (faults) carry. */
@@ -61,13 +60,7 @@ export class Driver {
     this.#guest = guest;
     this.#link = link;
     this.#costs = costs;
-    this.#visits = guest.zones.map(() => 0);
-    this.#lockNs = guest.zones.map(() => 0);
-  }
-
-  /** Pages that the driver isolated and has not put back. */
-  get isolatedPages(): number {
-    return this.#guest.isolatedPages;
+    this.#holds = guest.zones.map(() => ({ visits: 0, actsNs: 0, burstNs: 0, walkNs: 0 }));
   }
 
   /** A pass of the policy starts. */
@@ -77,7 +70,26 @@ export class Driver {
 
   /** Charges the visit of `nodes` list nodes under the lock of a zone. */
   visit(zone: Zone, nodes: number): void {
-    this.#visits[zone.index] += nodes;
+    this.#holds[zone.index].visits += nodes;
+  }
+
+  /** The driver lets go of a zone lock and may take it again: what follows is a hold of its own. */
+  unlock(zone: Zone): void {
+    const hold = this.#holds[zone.index];
+    const walkNs = hold.visits * this.#costs.visitNs;
+    const heldNs = walkNs + hold.actsNs;
+    if (heldNs === 0) return;
+    this.counters.walkVisits += hold.visits;
+    this.counters.zoneLockNs += heldNs;
+    this.counters.zoneLockMaxNs = Math.max(this.counters.zoneLockMaxNs, heldNs);
+    hold.burstNs += heldNs;
+    hold.walkNs += walkNs;
+    hold.visits = hold.actsNs = 0;
+  }
+
+  /** Whether a range can be said in the encoding; what cannot is left out of a message and counted. */
+  accepts(range: Range): boolean {
+    return this.#link.accepts(range);
   }
 
   /** Charges other work of the driver to its next row, ns. */
@@ -174,27 +186,31 @@ export class Driver {
   }
 
   #lock(zone: Zone, event: number, pfn: number, order: number, costNs: number): void {
-    this.#lockNs[zone.index] += costNs;
+    this.#holds[zone.index].actsNs += costNs;
     this.#rows.push({ event, pfn, order, zone: zone.index, costNs });
   }
 
-  /** Ends the lock holds of a burst; returns the time of the visits, ns. */
+  /** Ends the lock holds of a burst; returns the time of the visits, ns. Zones have locks of their own. */
   #closeLocks(): number {
     let walkNs = 0;
-    let untilNs = this.#sim.now;
     for (const zone of this.#guest.zones) {
-      const visits = this.#visits[zone.index];
-      const visitNs = visits * this.#costs.visitNs;
-      const heldNs = visitNs + this.#lockNs[zone.index];
-      if (heldNs === 0) continue;
-      walkNs += visitNs;
-      untilNs += heldNs;
-      zone.lockedUntilNs = Math.max(zone.lockedUntilNs, untilNs);
-      this.counters.walkVisits += visits;
-      this.counters.zoneLockNs += heldNs;
-      this.counters.zoneLockMaxNs = Math.max(this.counters.zoneLockMaxNs, heldNs);
-      this.#visits[zone.index] = this.#lockNs[zone.index] = 0;
+      this.unlock(zone);
+      const hold = this.#holds[zone.index];
+      if (hold.burstNs === 0) continue;
+      zone.lockedUntilNs = Math.max(zone.lockedUntilNs, this.#sim.now + Math.ceil(hold.burstNs));
+      walkNs += hold.walkNs;
+      hold.burstNs = hold.walkNs = 0;
     }
     return walkNs;
   }
+}
+
+/** How long a zone lock is held. */
+interface Hold {
+  /** In the present hold: nodes visited, and time of isolations and put-backs, ns. */
+  visits: number;
+  actsNs: number;
+  /** In all holds of the burst, ns; and the part of it that is visits. */
+  burstNs: number;
+  walkNs: number;
 }

@@ -97,10 +97,10 @@ export class Guest {
   }
 
   /**
-   * Allocates 2^order pages under a handle, from the highest zone downwards or from `zone` alone, and touches `touch` of them.
-   * Writes the rows. Returns the time it takes, ns, or {@link FAILED} without a row.
+   * Allocates 2^order pages under a handle, from the highest zone downwards or from `zone` alone, and writes the row. The pages
+   * are not used yet: see {@link needsUse} and {@link use}. Returns the time it takes, ns, or {@link FAILED} without a row.
    */
-  alloc(handle: number, order: number, migratetype: number, zone: number, touch: number, cpu: number): number {
+  alloc(handle: number, order: number, migratetype: number, zone: number, cpu: number): number {
     const found = this.#take(order, migratetype, zone);
     if (found === undefined) return FAILED;
     const { sim, judge, costs } = this.#parts;
@@ -108,7 +108,27 @@ export class Guest {
     const pages = ORDER_PAGES[order];
     sim.trace.write(Event.alloc, pfn, pages, order, found.zone, NONE, NONE, costs.allocNs, this.index, cpu);
     judge.own(pfn, pages);
-    return costs.allocNs + this.#zero(pfn, pages, cpu) + this.#write(pfn, Math.min(touch, pages), cpu);
+    return costs.allocNs;
+  }
+
+  /** Whether the policy has something to do before these new pages are used. */
+  needsUse(handle: number): boolean {
+    const { needsUse } = this.#policy;
+    if (needsUse === undefined) return false;
+    const { allocations } = this;
+    return needsUse.call(
+      this.#policy,
+      this.zones[allocations.zone(handle)],
+      allocations.pfn(handle),
+      allocations.order(handle),
+    );
+  }
+
+  /** New pages are used for the first time: zeroed by the kernel, and `touch` of them written. Returns the fault time, ns. */
+  use(handle: number, touch: number, cpu: number): number {
+    const pfn = this.allocations.pfn(handle);
+    const pages = ORDER_PAGES[this.allocations.order(handle)];
+    return this.#zero(pfn, pages, cpu) + this.#write(pfn, Math.min(touch, pages), cpu);
   }
 
   /** Allocates before the run starts, without rows or time; where `pfn` says when it is given. A failure counts nowhere. */
@@ -152,22 +172,13 @@ export class Guest {
     const zone = this.zones[zoneIndex];
     const merged = zone.allocator.free(pfn, order, zone.allocator.pageblockType(pfn));
     judge.release(pfn, ORDER_PAGES[order]);
-    sim.trace.write(
-      Event.free,
-      pfn,
-      ORDER_PAGES[order],
-      order,
-      zoneIndex,
-      NONE,
-      NONE,
-      costs.freeNs,
-      this.index,
-      cpu,
-    );
+    let costNs = costs.freeNs;
     if (merged >= this.#freeOrderMin) {
-      this.#policy.onFree!(zone, Math.floor(pfn / ORDER_PAGES[merged]) * ORDER_PAGES[merged], merged);
+      const head = Math.floor(pfn / ORDER_PAGES[merged]) * ORDER_PAGES[merged];
+      costNs += this.#policy.onFree!(zone, head, merged) ?? 0;
     }
-    return costs.freeNs;
+    sim.trace.write(Event.free, pfn, ORDER_PAGES[order], order, zoneIndex, NONE, NONE, costNs, this.index, cpu);
+    return costNs;
   }
 
   /** Writes the first pages of what a handle names. Returns the time of the faults, ns. */

@@ -14,9 +14,11 @@ export interface HostRequest {
 export interface HintingPolicy {
   /** Only merged blocks of at least this order reach {@link onFree}; the cheap test of the hot path. */
   readonly freeOrderMin?: number;
-  /** A block was freed and merged into this one. */
-  onFree?(zone: Zone, pfn: number, order: number): void;
-  /** Runs before newly allocated pages are used. */
+  /** A block was freed and merged into this one. May return the time that the policy's work adds to the free, ns. */
+  onFree?(zone: Zone, pfn: number, order: number): number | void;
+  /** Whether {@link beforeUse} has something to do for these newly allocated pages. */
+  needsUse?(zone: Zone, pfn: number, order: number): boolean;
+  /** Runs before newly allocated pages are used, when {@link needsUse} says so. */
   beforeUse?(zone: Zone, pfn: number, order: number): Task;
   /** An allocation failed: try to get memory back. True when the allocation should be tried again. */
   onPressure?(order: number): Task<boolean>;

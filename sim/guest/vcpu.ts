@@ -80,13 +80,13 @@ export class Vcpus {
         columns.order[row],
         columns.migratetype[row],
         columns.zone[row],
-        columns.touch[row],
         cpu,
       );
-      if (costNs === FAILED || guest.policy.beforeUse !== undefined) {
+      if (costNs === FAILED || guest.needsUse(handle)) {
         this.#sim.spawn(this.#finishAlloc(index, costNs));
         return;
       }
+      costNs += guest.use(handle, columns.touch[row], cpu);
     } else if (kind === Op.free) costNs = guest.free(handle, cpu);
     else if (kind === Op.touch) costNs = guest.touch(handle, columns.touch[row], cpu);
     this.#streams[index].row++;
@@ -116,15 +116,19 @@ export class Vcpus {
     const startNs = this.#sim.now;
     let costNs = firstNs;
     for (let tries = 0; costNs === FAILED && tries < RETRIES_MAX; tries++) {
-      if (!(yield* this.#memoryMayReturn(order)) || this.#stopped) break;
-      costNs = guest.alloc(handle, order, columns.migratetype[row], columns.zone[row], columns.touch[row], cpu);
+      // The first try again is at once: blocks may have come back in this very instant.
+      if (tries > 0 && (!(yield* this.#memoryMayReturn(order)) || this.#stopped)) break;
+      costNs = guest.alloc(handle, order, columns.migratetype[row], columns.zone[row], cpu);
     }
     if (this.#stopped) return;
     if (this.#sim.now > startNs) this.#stallRow(this.#sim.now - startNs, cpu);
     if (costNs === FAILED) {
       guest.allocFailed(handle, order, columns.zone[row], cpu);
       costNs = 0;
-    } else if (guest.policy.beforeUse !== undefined) yield* guest.beforeUse(handle);
+    } else {
+      if (guest.needsUse(handle)) yield* guest.beforeUse(handle);
+      costNs += guest.use(handle, columns.touch[row], cpu);
+    }
     this.#streams[index].row++;
     this.#next(index, costNs);
   }

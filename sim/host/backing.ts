@@ -24,10 +24,10 @@ export class HostMemory {
   readonly bytes: number;
   /** Bytes of all guests together that are backed. */
   residentBytes = 0;
-  /** Called once when backing a page would exceed {@link bytes}. */
+  /** Called when backing a page exceeds {@link bytes}. */
   readonly outOfMemory: () => void;
 
-  /** An empty host of `bytes`; `outOfMemory` is called when its guests want more. */
+  /** An empty host of `bytes`; `outOfMemory` is called each time its guests want more. */
   constructor(bytes: number, outOfMemory: () => void) {
     this.bytes = bytes;
     this.outOfMemory = outOfMemory;
@@ -118,6 +118,7 @@ export class Backing implements Host {
     const skip = action === "skip";
     const ns = extraNs + (skip ? costs.skipNs : costs.giveBackNs);
     if (skip) this.#skipped.setRange(pfn, count);
+    else this.#skipped.clearRange(pfn, count);
     trace.write(skip ? Event.skip : Event.giveBack, pfn, count, NONE, NONE, message, NONE, ns, guest, NONE);
     return ns;
   }

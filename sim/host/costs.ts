@@ -55,8 +55,12 @@ export interface CostTable {
   readonly guestWakeNs: Cost;
   /** Host: fixed work per message. */
   readonly messageNs: Cost;
-  /** Host: parsing and translating one record. */
+  /** Host: translating one range that it read. */
   readonly recordNs: Cost;
+  /** Host: reading one 64-bit word of payload. */
+  readonly decodeWordNs: Cost;
+  /** Host: reading one 64-byte cache line of payload that the guest wrote. */
+  readonly decodeLineNs: Cost;
   /** Host: one discard call, nothing mapped. */
   readonly discardNs: Cost;
   /** Host: unmapping one 4 KiB page in a discard. */
@@ -113,6 +117,8 @@ const ASSUMED = {
   hostWakeNs: cost(10000, 5000, 50000, "assumed", "wake-up of the main loop thread"),
   interruptNs: cost(1200, 500, 5000, "assumed", "MSI-X through irqfd, without posted interrupts"),
   guestWakeNs: cost(10000, 5000, 50000, "assumed", "wake-up of the waiting task, with HLT exit"),
+  decodeWordNs: cost(1, 0, 2, "assumed", "one 64-bit load"),
+  decodeLineNs: cost(5, 1, 80, "assumed", "one cache line from another core, partly prefetched"),
   skipNs: cost(300, 100, 1000, "assumed", "clearing a run of bits under the bitmap mutex"),
   giveBackNs: cost(300, 100, 2000, "assumed", "bookkeeping of one range"),
 };
@@ -124,11 +130,17 @@ const e5: CostProfile = {
     ...ASSUMED,
     allocNs: cost(146, 90, 150, "derived", "6.5 % of 4126 ms over 7 GiB of pages (v3 4/7, 21 Oct 2016)"),
     freeNs: cost(90, 80, 120, "assumed", "order-0 free, 90 ns on Xeon Gold 5320 (llfree-bench)"),
-    messageNs: cost(370600, 300000, 650000, "derived", "393 us round trip less exit, interrupt and the two wake-ups"),
+    messageNs: cost(
+      370600,
+      300000,
+      650000,
+      "derived",
+      "393 us round trip, two config accesses included, less the four assumed latencies",
+    ),
     recordNs: cost(137, 100, 200, "derived", "address translation, 6.1 % of 4126 ms per pfn (v3 4/7)"),
     discardNs: cost(427, 300, 500, "derived", "madvise of a 4 KiB page, mostly unbacked, 19 % of 4126 ms (v3 4/7)"),
     unmap4kNs: cost(1918, 1900, 2000, "assumed", "touched less untouched page on Xeon Gold 6252 (HyperAlloc)"),
-    unmap2mNs: cost(8600, 6000, 9000, "assumed", "touched less untouched block on Xeon Gold 6252 (HyperAlloc)"),
+    unmap2mNs: cost(8393, 6100, 9000, "assumed", "touched less untouched block on Xeon Gold 6252 (HyperAlloc)"),
     splitNs: cost(2000, 500, 5000, "assumed", "one page-table page filled, one TLB flush"),
     fault4kNs: cost(3544, 3000, 4000, "assumed", "refault of a ballooned page on Xeon Gold 6252 (HyperAlloc)"),
     fault2mNs: cost(339909, 300000, 400000, "assumed", "refault of 2 MiB on Xeon Gold 6252 (HyperAlloc)"),
@@ -144,9 +156,15 @@ const xeon6252: CostProfile = {
     freeNs: cost(90, 80, 120, "assumed", "order-0 free on Xeon Gold 5320 (llfree-bench)"),
     messageNs: cost(5000, 2000, 20000, "assumed", "popping an element and notifying, without config-space accesses"),
     recordNs: cost(137, 100, 200, "assumed", "address translation per record, e5-2016"),
-    discardNs: cost(1700, 1500, 2000, "derived", "unmapped 4 KiB call with QEMU's lookup (HyperAlloc, untouched)"),
+    discardNs: cost(
+      1563,
+      1363,
+      1863,
+      "derived",
+      "unmapped 4 KiB call, 1.7 us with QEMU's lookup, less the lookup (HyperAlloc)",
+    ),
     unmap4kNs: cost(1918, 1900, 2000, "derived", "4.45 - 2.54 us a page, touched less untouched (HyperAlloc)"),
-    unmap2mNs: cost(8600, 6100, 9000, "derived", "16.1 - 7.5 us a block, touched less untouched (HyperAlloc)"),
+    unmap2mNs: cost(8393, 6100, 9000, "derived", "15,938 - 7,545 ns a block, touched less untouched (HyperAlloc)"),
     splitNs: cost(2000, 500, 5000, "assumed", "one page-table page filled, one TLB flush"),
     fault4kNs: cost(3544, 3000, 4000, "derived", "(19.578 - 1.926 s) / 19 GiB (HyperAlloc)"),
     fault2mNs: cost(339909, 300000, 400000, "derived", "(4.4234 - 1.1168 s) / 9728 blocks (HyperAlloc)"),
@@ -159,7 +177,15 @@ export const costProfiles: readonly CostProfile[] = [e5, xeon6252];
 /** The profile's values alone, by name, in ns. */
 export type Costs = { readonly [name in keyof CostTable]: number };
 
-/** The values of a profile. */
+/** Costs that are multiplied by counts; only these may be fractions of a ns. */
+const PER_UNIT = /^(visit|isolate|putBack|compare|encodeRecord|encodeWord|encodeLine|record|decodeWord|decodeLine)Ns$/;
+
+/** The values of a profile. Throws RangeError when a cost that stands for a time by itself is not a whole number. */
 export function costsOf(profile: CostProfile): Costs {
+  for (const [name, { valueNs }] of Object.entries(profile.costs)) {
+    if (!PER_UNIT.test(name) && !Number.isInteger(valueNs)) {
+      throw new RangeError(`${name} is not a whole number: ${valueNs}`);
+    }
+  }
   return Object.fromEntries(Object.entries(profile.costs).map(([name, { valueNs }]) => [name, valueNs])) as Costs;
 }

@@ -42,13 +42,17 @@ export interface Transport {
 /** A buffer is one descriptor per contiguous piece of memory, and the allocator's largest piece is 4 MiB. */
 export const DESCRIPTOR_BYTES_MAX: number = 4 * 1024 * 1024;
 
-/** The host works through a message: one range at a time, each taking effect before its time passes. */
+/**
+ * The host takes and parses a message, then works through it: one range at a time, each taking effect before its time passes.
+ * The row of the first range carries the parsing, too.
+ */
 export function* serve({ host }: TransportParts, message: Message): Task {
-  let parseNs = message.parseNs;
+  let { parseNs } = message;
+  yield parseNs;
   for (const { pfn, count } of message.ranges) {
     const ns = host.apply(message.action, pfn, count, message.id, parseNs);
+    yield ns - parseNs;
     parseNs = 0;
-    yield ns;
   }
 }
 

@@ -2,7 +2,7 @@
  * A virtqueue with its latencies: kick, exit, host wake, service, used, interrupt, guest wake.
  *
  * The device is one task that takes buffers in order and sleeps when there are none. While it works it does not want kicks;
- * while the driver handles used buffers it does not want interrupts (VIRTIO_F_EVENT_IDX, both ways).
+ * the driver wants an interrupt only for the first buffer used since it last looked (VIRTIO_F_EVENT_IDX, both ways).
  */
 import { Signal, type Task } from "../core/sim.ts";
 import { Event } from "../core/trace.ts";

@@ -86,11 +86,11 @@ Deno.test("the remainders of a reported block come back unreported, only the lar
   harness.policy.start!();
   harness.run();
   const { allocator } = harness.zone;
-  assert.equal(harness.guest.alloc(0, 0, MOVABLE, -1, 0, 0) >= 0, true);
+  assert.equal(harness.guest.alloc(0, 0, MOVABLE, -1, 0) >= 0, true);
   // Splitting a reported order-10 block leaves unreported blocks of orders 9 to 0.
   assert.equal(allocator.reportedPages, 63 * 1024);
   const sentBefore = harness.of("send").length;
-  harness.guest.alloc(1, 9, MOVABLE, -1, 0, 0);
+  harness.guest.alloc(1, 9, MOVABLE, -1, 0);
   harness.guest.free(1, 0);
   harness.run();
   assert.equal(harness.of("send").length, sentBefore + 1);
