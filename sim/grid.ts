@@ -2,8 +2,9 @@
  * Grids: a scenario with axes becomes runs. An axis is a list where one value is wanted, `{axis: […]}` where a list is wanted,
  * or several values of one setting on the command line.
  */
-import { type Document, isMap, isSeq, parseDocument } from "yaml";
+import { type Document, parseDocument } from "yaml";
 import { InputError, takesList } from "./core/options.ts";
+import { dropForeign, kindsOfGrid } from "./foreign_options.ts";
 import { fieldAt, KIND_KEYS, type Registries } from "./scenario.ts";
 
 /** A setting of the command line: `key=value[,value…]`. */
@@ -47,7 +48,9 @@ export interface Grid {
 /** The most runs of one grid. */
 const RUNS_MAX = 100_000;
 
-type Path = readonly (string | number)[];
+/** The longest name of a folder that file systems take. */
+const NAME_BYTES_MAX = 255;
+
 type Tree = Record<string, unknown>;
 
 interface Axis {
@@ -68,12 +71,29 @@ export function parseSetting(text: string, registries: Registries): Setting {
   const values = splitValues(text.slice(equals + 1)).map((part) => {
     const document = parseDocument(part, { logLevel: "silent" });
     if (document.errors.length > 0) throw new InputError([], `${origin}: ${JSON.stringify(part)} is not a value`);
-    const value = document.toJS();
+    const value = plain(document, origin);
     // What YAML reads as a number may be a name, such as a kernel version.
     const named = field !== undefined && !field.schema.safeParse(value).success && field.schema.safeParse(part).success;
     return named ? part : value;
   });
   return { key, values, origin };
+}
+
+/** The value of a document. Throws {@link InputError} when it holds itself. */
+function plain(document: Document, origin: string): unknown {
+  try {
+    return withoutCycles(document.toJS({ maxAliasCount: 100 }));
+  } catch (error) {
+    throw new InputError([], `${origin}: ${(error as Error).message.split("\n")[0]}`);
+  }
+}
+
+/** The value itself. Throws Error when it holds itself. */
+export function withoutCycles<T>(value: T, outer: readonly unknown[] = []): T {
+  if (typeof value !== "object" || value === null) return value;
+  if (outer.includes(value)) throw new Error("a value refers to itself");
+  for (const inner of Object.values(value)) withoutCycles(inner, [...outer, value]);
+  return value;
 }
 
 function splitValues(text: string): string[] {
@@ -107,8 +127,14 @@ export function expandGrid(
   const base = structuredClone(input) as Tree;
   for (const key of KIND_KEYS) if (typeof base[key] === "string") base[key] = { kind: base[key] };
   const axes: Axis[] = [];
-  for (const { key, values } of settings) {
+  for (const { key, values, origin } of settings) {
     const path = key.split(".");
+    if (values.length > 1 && isListKey(path, registries)) {
+      throw new InputError(
+        [],
+        `${origin}: wants a list; write [${values.join(", ")}], or {axis: [...]} for an axis of lists`,
+      );
+    }
     if (values.length > 1) axes.push({ path, values });
     else setAt(base, path, values[0]);
   }
@@ -116,8 +142,10 @@ export function expandGrid(
   findAxes(base, [], registries, (path, values) => {
     if (!own.has(path.join("."))) axes.push({ path, values });
   });
-  const runs = combine(base, axes, reps);
-  return { runs, notices: dropForeign(runs, input as Tree, registries) };
+  const notices = new Set<string>();
+  const kinds = kindsOfGrid([input as Tree, base], axes);
+  const runs = combine(base, axes, reps, (raw) => dropForeign(raw, kinds, registries, notices));
+  return { runs, notices: [...notices] };
 }
 
 /** Lists where one value is wanted, in the order of the file. */
@@ -134,31 +162,44 @@ function findAxes(
     return;
   }
   if (Array.isArray(node)) {
-    if (path.length === 0 || isListKey(path, registries)) return;
-    found(path, node);
+    if (path.join(".") === "guests") {
+      node.forEach((guest, index) => findAxes(guest, [...path, String(index)], registries, found));
+    } else if (path.length > 0 && !isListKey(path, registries)) found(path, node);
     return;
   }
   for (const [key, child] of Object.entries(node)) findAxes(child, [...path, key], registries, found);
 }
 
+/** Whether a list is wanted at a path: tried by giving the option a list there. */
 function isListKey(path: readonly string[], registries: Registries): boolean {
-  if (path.length === 1 && ["workload", "guests"].includes(path[0])) return true;
-  // Below the options of a plug-in (requests.at) lists are lists.
-  if (path.length > 2) return true;
-  const field = fieldAt(path, registries);
-  return field !== undefined && takesList(field);
+  const own = path[0] === "guests" ? path.slice(2) : path;
+  if (own.length < 2) return own.length === 0 || ["workload", "guests"].includes(own[0]);
+  const field = fieldAt(own.slice(0, 2), registries);
+  if (field === undefined) return false;
+  if (own.length === 2) return takesList(field);
+  const nested = own.slice(2).reduceRight<unknown>((inner, key) => ({ [key]: inner }), ["1s"]);
+  // Inside of a list (phases, guests) everything belongs to it.
+  return takesList(field) || field.schema.safeParse(nested).success;
 }
 
-function combine(base: Tree, axes: readonly Axis[], reps: number): GridRun[] {
+function combine(
+  base: Tree,
+  axes: readonly Axis[],
+  reps: number,
+  drop: (raw: Tree) => readonly string[],
+): GridRun[] {
   const total = axes.reduce((product, { values }) => product * values.length, reps);
   for (const { path, values } of axes) {
     if (values.length === 0) throw new InputError(path, "an axis without values");
+    const labels = values.map((_, at) => labelOf(path, values, at).label);
+    const twice = labels.find((label, at) => labels.indexOf(label) !== at);
+    if (twice !== undefined) throw new InputError(path, `the axis has the value ${twice} twice`);
   }
   if (total > RUNS_MAX) throw new InputError([], `the grid has ${total} runs, more than ${RUNS_MAX}`);
-  const runs: GridRun[] = [];
+  const runs = new Map<string, GridRun>();
   for (let index = 0; index < total; index++) {
     const raw = structuredClone(base);
-    const labels: AxisValue[] = [];
+    let labels: AxisValue[] = [];
     let rest = Math.floor(index / reps);
     for (const { path, values } of [...axes].reverse()) {
       const at = rest % values.length;
@@ -166,11 +207,21 @@ function combine(base: Tree, axes: readonly Axis[], reps: number): GridRun[] {
       setAt(raw, path, structuredClone(values[at]));
       if (values.length > 1) labels.unshift(labelOf(path, values, at));
     }
+    // An axis that does not apply to the kind of this run makes no further runs of it.
+    const dropped = drop(raw);
+    labels = labels.filter(({ key }) => !dropped.some((option) => key === option || key.startsWith(`${option}.`)));
     const rep = index % reps;
     if (reps > 1) labels.push({ key: "rep", label: String(rep) });
-    runs.push({ name: runName(labels), axes: labels, raw, rep });
+    const name = runName(labels);
+    if (name.length > NAME_BYTES_MAX) {
+      throw new InputError(
+        [],
+        `the name of a run would have ${name.length} bytes, more than ${NAME_BYTES_MAX}: ${name.slice(0, 40)}...`,
+      );
+    }
+    if (!runs.has(name)) runs.set(name, { name, axes: labels, raw, rep });
   }
-  return runs;
+  return [...runs.values()];
 }
 
 /** An axis of whole policies is named by their kinds, as far as these differ. */
@@ -205,67 +256,4 @@ function setAt(tree: Tree, path: readonly string[], value: unknown): void {
     node = node[key] as Tree;
   }
   node[path[path.length - 1]] = value;
-}
-
-/**
- * Options that belong to another kind of the grid, or to the kind that the file names, do not apply to a run: they are taken
- * out, with one line. What no kind knows stays, and is refused where it stands.
- */
-function dropForeign(runs: readonly GridRun[], input: Tree, registries: Registries): string[] {
-  const notices = new Set<string>();
-  for (const section of ["policy", "workload"] as const) {
-    const plugins = section === "policy" ? registries.policies : registries.workloads;
-    const fieldsOf = (kind: unknown) => Object.keys(plugins.find(({ name }) => name === kind)?.options.fields ?? {});
-    const kinds = new Set([
-      ...runs.map(({ raw }) => (raw[section] as Tree | undefined)?.kind),
-      ...writtenKinds(input[section]),
-    ]);
-    if (kinds.size < 2) continue;
-    const known = new Set([...kinds].flatMap(fieldsOf));
-    for (const { raw } of runs) {
-      const options = raw[section];
-      if (typeof options !== "object" || options === null || Array.isArray(options)) continue;
-      const { kind } = options as Tree;
-      const own = fieldsOf(kind);
-      if (own.length === 0 && !plugins.some(({ name }) => name === kind)) continue;
-      const foreign = Object.keys(options).filter((key) => key !== "kind" && !own.includes(key) && known.has(key));
-      for (const key of foreign) delete (options as Tree)[key];
-      if (foreign.length > 0) {
-        notices.add(`${foreign.map((key) => `${section}.${key}`).join(", ")} does not apply to ${kind}`);
-      }
-    }
-  }
-  return [...notices];
-}
-
-/** The kinds that a section of the file names: one, a list of them, or those of a list of sections. */
-function writtenKinds(section: unknown): unknown[] {
-  if (typeof section === "string") return [section];
-  if (Array.isArray(section)) return section.flatMap(writtenKinds);
-  const { kind, axis } = (section ?? {}) as Tree;
-  const listed = Array.isArray(kind) ? kind : (kind as Tree | undefined)?.axis ?? kind;
-  return Array.isArray(axis) ? axis.flatMap(writtenKinds) : Array.isArray(listed) ? listed : [listed];
-}
-
-/** Where a path stands in a YAML document, as an offset: its value, or its key, or the nearest outer one that exists. */
-export function offsetOf(document: Document, path: Path, wantKey: boolean): number {
-  let node: unknown = document.contents;
-  let offset = 0;
-  for (const [index, key] of path.entries()) {
-    if (isSeq(node)) {
-      const item: unknown = node.items[Number(key)];
-      if (item === undefined) return offset;
-      node = item;
-    } else if (isMap(node)) {
-      const pair = node.items.find((one) => String((one.key as { value?: unknown })?.value) === String(key));
-      if (pair === undefined) return offset;
-      const keyRange = (pair.key as { range?: [number, number, number] | null }).range;
-      if (keyRange) offset = keyRange[0];
-      if (wantKey && index === path.length - 1) return offset;
-      node = pair.value;
-    } else return offset;
-    const range = (node as { range?: [number, number, number] | null } | null)?.range;
-    if (range) offset = range[0];
-  }
-  return offset;
 }

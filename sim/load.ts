@@ -2,9 +2,9 @@
  * Loading: everything that needs input and output, done before a run starts. A scenario and the files that it names become
  * runs whose simulation is pure.
  */
-import { type Document, LineCounter, parseDocument } from "yaml";
+import { Document, LineCounter, parseAllDocuments } from "yaml";
 import { InputError } from "./core/options.ts";
-import { type AxisValue, expandGrid, parseSetting, type Setting } from "./grid.ts";
+import { type AxisValue, expandGrid, parseSetting, type Setting, withoutCycles } from "./grid.ts";
 import { Places } from "./places.ts";
 import { parseScenario, type Registries, type Scenario, type WorkloadSpec } from "./scenario.ts";
 import { LoadError, unpack } from "./unpack.ts";
@@ -114,7 +114,7 @@ export async function loadScenario(
     const text = isText ? source : decodeText(await readOrFail(options.read, source), label);
     document = parseYaml(text, label, lines);
     input = toPlain(document, label);
-  }
+  } else if (!isPlain(source)) throw new LoadError(`${label}: a value refers to itself`);
   const settings = [
     ...options.settings ?? [],
     ...(options.set ?? []).map((text) => explaining(label, () => parseSetting(text, registries))),
@@ -170,7 +170,16 @@ function decodeText(bytes: Uint8Array, label: string): string {
 }
 
 function parseYaml(text: string, label: string, lines: LineCounter): Document {
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: "silent" });
+  const [document, second] = parseAllDocuments(text, {
+    lineCounter: lines,
+    prettyErrors: false,
+    logLevel: "silent",
+  }) as Document[];
+  if (document === undefined) return new Document(null);
+  if (second !== undefined) {
+    const { line } = lines.linePos(second.range?.[0] ?? 0);
+    throw new LoadError(`${label}:${Math.max(1, line)}:1: a second document begins; wanted is one scenario`);
+  }
   const [error] = document.errors;
   if (error === undefined) return document;
   const { line, col } = lines.linePos(error.pos[0]);
@@ -179,9 +188,18 @@ function parseYaml(text: string, label: string, lines: LineCounter): Document {
 
 function toPlain(document: Document, label: string): unknown {
   try {
-    return document.toJS({ maxAliasCount: 100 });
+    return withoutCycles(document.toJS({ maxAliasCount: 100 }));
   } catch (error) {
     throw new LoadError(`${label}: not YAML: ${oneLine((error as Error).message)}`);
+  }
+}
+
+function isPlain(source: unknown): boolean {
+  try {
+    withoutCycles(source);
+    return true;
+  } catch {
+    return false;
   }
 }
 

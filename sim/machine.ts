@@ -16,6 +16,9 @@ import type { Scenario } from "./scenario.ts";
 /** How long after its workload a run without `until` waits for the policy, ns. */
 const IDLE_MAX_NS = 60e9;
 
+/** After so many samples the time between them doubles, so that a long run does not drown in them. */
+const SAMPLES_STEP = 100_000;
+
 /** What a machine is made of, beside its scenario. */
 export interface MachineParts {
   /** The scenario of one run. */
@@ -85,11 +88,14 @@ export class Machine {
   #sampledAtNs = -1;
   /** When the next sample is due, ns; Infinity when none is wanted. */
   #nextSampleNs = Infinity;
+  #sampleNs: number;
+  #samples = 0;
 
   /** Builds a run. Throws InputError when the parts of the scenario do not fit. */
   constructor(parts: MachineParts) {
     this.#parts = parts;
     const { scenario, rep, file } = parts;
+    this.#sampleNs = scenario.output.sample;
     // The readers need the size of the guests, the guests need the trace: it forwards to a list filled afterwards.
     const readers: TraceReader[] = [];
     const trace = new Trace(
@@ -207,7 +213,8 @@ export class Machine {
 
   #sampleNow(): void {
     this.#sample();
-    this.#nextSampleNs += this.#parts.scenario.output.sample;
+    if (++this.#samples % SAMPLES_STEP === 0) this.#sampleNs *= 2;
+    this.#nextSampleNs += this.#sampleNs;
   }
 
   #sample(): void {

@@ -256,10 +256,15 @@ function parseWorkload(input: unknown, path: Path, registries: Registries): { sp
     if (!list || !(error instanceof InputError)) throw error;
     throw new InputError([...path, ...error.path.slice(path.length + 1)], error.message);
   }
-  const children = plugin.children(parsed.value).map(({ config, path: inner }) =>
-    parseWorkload(config, [...path, ...(list ? inner.slice(1) : inner)], registries).spec
-  );
-  return { spec: { plugin, options: parsed.value, children, path }, filled: { kind: plugin.name, ...parsed.filled } };
+  const filled = structuredClone({ kind: plugin.name, ...parsed.filled }) as Record<string, unknown>;
+  const children = plugin.children(parsed.value).map(({ config, path: inner }) => {
+    const child = parseWorkload(config, [...path, ...(list ? inner.slice(1) : inner)], registries);
+    const [key, index] = inner as [string, number];
+    const written = (filled[key] as Raw[])[index];
+    (filled[key] as unknown[])[index] = { ...written, ...child.filled as Raw };
+    return child.spec;
+  });
+  return { spec: { plugin, options: parsed.value, children, path }, filled };
 }
 
 /** Every field of a scenario by its dotted path, for `--set` and for what is a list by itself. */

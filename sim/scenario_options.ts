@@ -166,8 +166,11 @@ export function eventFormat(name: string): EventFormat {
 }
 
 const NAME = z.string().min(1).max(200).superRefine((name, context) => {
-  if (/[/\\\0]|^\.\.?$/.test(name)) {
-    context.addIssue({ code: "custom", message: `${show(name)} is not a name: it must not hold a path separator` });
+  if (/[/\\\0]|^\./.test(name)) {
+    context.addIssue({
+      code: "custom",
+      message: `${show(name)} is not a name: it must not hold a path separator or begin with a dot`,
+    });
   }
 });
 

@@ -28,15 +28,20 @@ export async function openScenario(
       const scenario = recordingScenario(full, options.settings);
       return await loadScenario(scenario, { ...options, read, label: path }, registries);
     }
-    let text = new TextDecoder("utf-8", { fatal: true }).decode(readFile(full, path));
+    let text = decode(readFile(full, path), path);
     if (!text.includes("\n")) text += "\n";
     return await loadScenario(text, { ...options, read, label: path }, registries);
   } catch (error) {
     if (error instanceof LoadError) throw new UsageError(error.message);
-    if (error instanceof TypeError) {
-      throw new UsageError(`${path}: is not a text in UTF-8; wanted is a scenario in YAML`);
-    }
     throw error;
+  }
+}
+
+function decode(bytes: Uint8Array, path: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new UsageError(`${path}: is not a text in UTF-8; wanted is a scenario in YAML`);
   }
 }
 

@@ -3,11 +3,8 @@ import { stringify } from "yaml";
 import type { LoadedScenario } from "../load.ts";
 import { formatDuration, formatSize } from "../memory/units.ts";
 import { DONE, type Io } from "./io.ts";
-import { estimateRows } from "./run_command.ts";
+import { estimateRows, EVENT_ROW_BYTES } from "./run_command.ts";
 import { formatTable } from "./table.ts";
-
-/** Bytes of one row of events.csv, on the mean. */
-const EVENT_ROW_BYTES = 60;
 
 /** Prints the runs with their estimated size. */
 export function dryRun(io: Io, loaded: LoadedScenario): number {

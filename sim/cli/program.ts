@@ -89,7 +89,7 @@ function addRun(
     .option("--until <time>", "when the run ends, such as 60s", set("until", "--until"))
     .option("--out <dir>", "folder of the result (default out/<name>)")
     .option("--events <format>", "none or csv (default: csv for a single run up to 5 million rows)", format)
-    .option("--events-max <n>", "the most events of a run", positive, 1e9)
+    .option("--events-max <n>", "the most events of a run", upToLimit, 1e9)
     .option("--sample <time>", "time between samples", set("output.sample", "--sample"))
     .option("--check", "run the invariant checkers; violations give exit status 1", false)
     .option("--jobs <n>", "workers; runs are sequential so far, the result is the same", positive, 1)
@@ -163,6 +163,12 @@ function positive(text: string): number {
   const value = Number(text);
   if (Number.isSafeInteger(value) && value >= 1) return value;
   throw new InvalidArgumentError("Wanted is a whole number of at least 1.");
+}
+
+function upToLimit(text: string): number {
+  const value = positive(text);
+  if (value <= 1e9) return value;
+  throw new InvalidArgumentError("At most 1e9 events are allowed.");
 }
 
 function format(text: string): EventFormat {

@@ -100,7 +100,7 @@ export class ResultFolder {
 
   #refuseForeign(): void {
     if (!exists(this.target)) return;
-    if (exists(`${this.target}/manifest.json`)) return;
+    if (isResult(this.target)) return;
     if (Deno.lstatSync(this.target).isDirectory && [...Deno.readDirSync(this.target)].length === 0) return;
     throw new UsageError(`${this.#shown}: exists and is not a result of hintsim; name another folder with --out`);
   }
@@ -119,5 +119,17 @@ export class ResultFolder {
       }
       throw new UsageError(`${this.#shown}: cannot be written: ${reason(error)}`);
     }
+  }
+}
+
+/** Whether a folder holds a result: a manifest that hintsim wrote, and nothing beside what it writes. */
+function isResult(path: string): boolean {
+  try {
+    const manifest = JSON.parse(Deno.readTextFileSync(`${path}/manifest.json`));
+    if (typeof manifest.hintsim !== "string" || !Array.isArray(manifest.runs)) return false;
+    const ours = new Set(["manifest.json", "summary.csv", ...manifest.runs.map(({ run }: { run: string }) => run)]);
+    return [...Deno.readDirSync(path)].every(({ name }) => ours.has(name));
+  } catch {
+    return false;
   }
 }

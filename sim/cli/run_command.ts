@@ -17,6 +17,7 @@ import { type FinishedRun, manifestOf, runKey } from "./manifest.ts";
 import { openScenario } from "./open_scenario.ts";
 import { Progress } from "./progress.ts";
 import { ResultFolder } from "./result_folder.ts";
+import { formatSize } from "../memory/units.ts";
 import { comparisonTable } from "./table.ts";
 
 /** What the user asked for. */
@@ -45,6 +46,12 @@ export interface RunOptions {
 
 /** Rows of a run up to which its events are written unless told otherwise. */
 const EVENTS_DEFAULT_ROWS = 5e6;
+
+/** Bytes of one row of events.csv, on the mean. */
+export const EVENT_ROW_BYTES = 60;
+
+/** No permission of the task tells how much disk is free; what no disk of today holds is refused. */
+const EVENTS_BYTES_MAX = 2 ** 42;
 
 /** Events between two looks at clock and signals; about a twentieth of a second. */
 const SLICE_EVENTS = 50_000;
@@ -82,6 +89,12 @@ export async function runCommand(io: Io, path: string, options: RunOptions, regi
 function eventsFor(loaded: LoadedScenario, options: RunOptions, say: (line: string) => void): EventFormat {
   const asked = options.events ?? loaded.runs[0].scenario.output.events;
   const rows = Math.round(estimateRows(loaded, loaded.runs[0]));
+  if (asked === "csv" && rows * EVENT_ROW_BYTES * loaded.runs.length > EVENTS_BYTES_MAX) {
+    const size = formatSize(rows * EVENT_ROW_BYTES * loaded.runs.length);
+    throw new UsageError(
+      `--events csv: the events would take about ${size}, more than a disk holds; use --events none`,
+    );
+  }
   if (asked !== undefined) return asked;
   if (loaded.runs.length > 1) {
     say(`events: none for a grid of ${loaded.runs.length} runs; --events csv writes them`);

@@ -85,8 +85,9 @@ function textOf(result: Verification): string {
     isIdentical(one) ? "identical" : "DIFFERENT",
   ]);
   const header = ["snapshot", "operations", "lists in order", "nr_free off", "pageblocks off", ""];
-  const { allocations, frees, wrongPfns, first, ignored } = result;
+  const { allocations, frees, wrongPfns, first, ignored, uncompared } = result;
   const unreplayed = Object.entries(ignored).map(([event, count]) => `${count} ${event}`);
+  const missing = uncompared.length === 0 ? "" : `not compared: snapshots ${uncompared.join(", ")}\n`;
   const note = unreplayed.length === 0
     ? ""
     : `not replayed, although they moved free blocks: ${unreplayed.join(", ")} rows\n`;
@@ -97,5 +98,5 @@ function textOf(result: Verification): string {
     }\n`;
   return `${
     formatTable([header, ...rows])
-  }\n${wrongPfns} of ${allocations} allocations got another page (${frees} frees)\n${where}${note}`;
+  }\n${wrongPfns} of ${allocations} allocations got another page (${frees} frees)\n${where}${missing}${note}`;
 }

@@ -77,11 +77,12 @@ export function text(value: string | undefined, notes: FieldNotes): Field<string
 
 /** A schema whose values are parsed by a function that throws RangeError. */
 function parsed(parse: (value: string | number) => number, min: number, max: number): z.ZodType<number> {
-  return z.union([z.string(), z.number()]).transform((value, context) => {
+  return z.unknown().transform((value, context) => {
     try {
-      const result = parse(value);
+      // A list or a truth value is refused in the words of the parser, too.
+      const result = parse(typeof value === "number" ? value : typeof value === "string" ? value : show(value));
       if (result >= min && result <= max) return result;
-      context.addIssue({ code: "custom", message: `${JSON.stringify(value)} is not between ${min} and ${max}` });
+      context.addIssue({ code: "custom", message: `${show(value)} is not between ${min} and ${max}` });
     } catch (error) {
       context.addIssue({ code: "custom", message: (error as Error).message });
     }
@@ -189,7 +190,8 @@ export function parseField<T>(one: Field<T>, raw: unknown, path: readonly (strin
   if (result.success) return result.data;
   const issue = deepest(result.error.issues[0]);
   const inner = [...path, ...issue.path.map((key) => typeof key === "symbol" ? String(key) : key)];
-  throw new InputError(inner, sentence(issue, at(raw, issue.path)));
+  const wanted = issue.code === "invalid_union" && one.summary !== "" ? `; wanted is: ${one.summary}` : "";
+  throw new InputError(inner, sentence(issue, at(raw, issue.path)) + wanted);
 }
 
 type Issue = z.core.$ZodIssue;
@@ -212,8 +214,8 @@ function at(raw: unknown, path: readonly PropertyKey[]): unknown {
 
 /** A value as it is shown in a message, cut when long. */
 export function show(value: unknown): string {
-  if (value === undefined) return "nothing";
-  const shown = JSON.stringify(value) ?? String(value);
+  if (value === undefined || value === null) return "nothing";
+  const shown = typeof value === "object" || typeof value === "string" ? JSON.stringify(value) : String(value);
   return shown.length > 60 ? `${shown.slice(0, 57)}...` : shown;
 }
 
@@ -224,11 +226,14 @@ const TYPE_NAMES: Readonly<Record<string, string>> = {
   boolean: "true or false",
   array: "a list",
   object: "a mapping of keys to values",
+  record: "a mapping of keys to values",
 };
 
 /** What an issue means, with the offending value. */
 function sentence(issue: Issue, value: unknown): string {
-  if (value === undefined && issue.code !== "custom" && issue.code !== "unrecognized_keys") return "is missing";
+  if ((value === undefined || value === null) && issue.code !== "custom" && issue.code !== "unrecognized_keys") {
+    return "is missing";
+  }
   switch (issue.code) {
     case "invalid_type":
       return `${show(value)} is not ${TYPE_NAMES[issue.expected] ?? issue.expected}`;
@@ -242,7 +247,9 @@ function sentence(issue: Issue, value: unknown): string {
     case "invalid_value": {
       const names = issue.values.map(String);
       const near = typeof value === "string" ? suggestion(value, names) : undefined;
-      return `${show(value)} is not one of ${names.join(", ")}` + (near === undefined ? "" : `; did you mean ${near}?`);
+      const quoted = typeof value === "number" ? "; a name that looks like a number stands in quotes" : "";
+      return `${show(value)} is not one of ${names.join(", ")}` +
+        (near === undefined ? quoted : `; did you mean ${near}?`);
     }
     case "unrecognized_keys":
       return `unknown key ${issue.keys.map((key) => JSON.stringify(key)).join(", ")}`;

@@ -49,6 +49,8 @@ export interface Verification {
   readonly snapshots: readonly SnapshotComparison[];
   /** Rows that moved free blocks and were not replayed, by event. */
   readonly ignored: Readonly<Record<string, number>>;
+  /** Snapshots that could not be compared: without a row in the recording, or without lists in the file. */
+  readonly uncompared: readonly string[];
   /** Whether everything is the same. */
   readonly identical: boolean;
 }
@@ -88,9 +90,15 @@ export function verifyBuddy(recorded: RecordedOperations, start: RecordedState, 
     }
   }
   compareUpTo(recorded.count);
-  const identical = wrongPfns === 0 && comparisons.length > 0 && comparisons.every(isIdentical);
   const frees = recorded.count - allocations;
   const ignored = Object.fromEntries(recorded.ignored);
+  const compared = new Set(comparisons.map(({ tag }) => tag));
+  // What the file holds before the start was not asked for.
+  const wanted = [...snapshots.keys()].slice([...snapshots.values()].indexOf(start));
+  const tags = new Set([...wanted, ...recorded.marks.map(({ tag }) => tag)]);
+  const uncompared = [...tags].filter((tag) => !compared.has(tag));
+  const identical = wrongPfns === 0 && comparisons.length > 0 && uncompared.length === 0 &&
+    comparisons.every(isIdentical);
   return {
     allocations,
     frees,
@@ -98,6 +106,7 @@ export function verifyBuddy(recorded: RecordedOperations, start: RecordedState, 
     ...(first === undefined ? {} : { first }),
     snapshots: comparisons,
     ignored,
+    uncompared,
     identical,
   };
 }

@@ -173,6 +173,66 @@ Deno.test("a folder that is not a result of hintsim is refused, untouched", asyn
   assert.deepEqual(folder.list("out"), ["small", "small/thesis.txt"]);
 });
 
+Deno.test("a folder with a foreign manifest, or with more in it than a result, is refused, untouched", async () => {
+  using folder = new CliFolder();
+  const file = folder.write("small.yaml", SMALL);
+  Deno.mkdirSync(`${folder.path}/web`);
+  folder.write("web/manifest.json", JSON.stringify({ name: "my extension" }));
+  assert.equal((await folder.run([file, "--quiet", "--out", `${folder.path}/web`])).status, 2);
+  assert.deepEqual(folder.list("web"), ["manifest.json"]);
+  assert.equal((await folder.run([file, "--quiet"])).status, 0);
+  folder.write("out/small/notes.txt", "mine");
+  const { status, err } = await folder.run([file, "--quiet"]);
+  assert.equal(status, 2);
+  assert.match(err, /^out\/small: exists and is not a result of hintsim/);
+  assert.ok(folder.list("out/small").includes("notes.txt"));
+});
+
+Deno.test("an option that does not apply to a kind makes no further runs of it", async () => {
+  using folder = new CliFolder();
+  const args = ["--policy", "per-order,free-page-reporting", "--set", "policy.order=8,9", "--dry-run", "--quiet"];
+  const { out } = await folder.run([folder.write("small.yaml", SMALL), ...args]);
+  assert.deepEqual(out.trimEnd().split("\n").slice(1).map((line) => line.split(" ")[0]), [
+    "policy.kind=per-order",
+    "policy.kind=free-page-reporting,policy.order=8",
+    "policy.kind=free-page-reporting,policy.order=9",
+  ]);
+});
+
+Deno.test("lists are axes inside of guests and of records, and {axis: [...]} is one where a list is wanted", async () => {
+  using folder = new CliFolder();
+  const names = async (text: string) => {
+    const { out, err } = await folder.run([folder.write("axes.yaml", text), "--dry-run"]);
+    assert.equal(err, "");
+    return out.trimEnd().split("\n").slice(1).map((line) => line.split(" ")[0]);
+  };
+  const guest = "machine: {memory: 64MiB}, workload: idle";
+  assert.deepEqual(await names(`hintsim: 1\nguests: [{${guest}, policy: {kind: [none, per-order]}}]\n`), [
+    "guests.0.policy.kind=none",
+    "guests.0.policy.kind=per-order",
+  ]);
+  assert.deepEqual(await names("hintsim: 1\nworkload: {kind: churn, lifetime: {mean: [1s, 2s]}}\n"), [
+    "workload.lifetime.mean=1s",
+    "workload.lifetime.mean=2s",
+  ]);
+  const requests = "policy: {kind: per-order, requests: {at: {axis: [[1s], [1s, 2s]]}}}";
+  assert.deepEqual(await names(`hintsim: 1\nworkload: idle\n${requests}\n`), [
+    "policy.requests.at=0",
+    "policy.requests.at=1",
+  ]);
+});
+
+Deno.test("verify says which snapshots it could not compare, and does not call that identical", async () => {
+  using folder = new CliFolder();
+  const stream = new Blob([Deno.readFileSync(`${REPOSITORY}/workloads/recordings/b2-mixed.buddy.csv.gz`)]).stream();
+  const text = await new Response(stream.pipeThrough(new DecompressionStream("gzip"))).text();
+  const cut = folder.write("cut.csv", text.split("\n").slice(0, 1000).join("\n") + "\n");
+  const snapshots = `${REPOSITORY}/workloads/recordings/b2-mixed.snaps.json.gz`;
+  const { status, out } = await folder.run(["trace", "verify", cut, "--snapshots", snapshots]);
+  assert.equal(status, 1);
+  assert.match(out, /^not compared: snapshots s2, s3, s4, s5, s6$/m);
+});
+
 Deno.test("an interrupt keeps the finished runs, and --continue ends with the same files as a run in one go", async () => {
   using folder = new CliFolder();
   const file = folder.write("small.yaml", SMALL);
@@ -244,7 +304,25 @@ const REFUSALS: readonly (readonly [what: string, args: string[], sentence: RegE
     ["trace", "verify", "x.csv", "--level", "pcp"],
     /^--level pcp: is not replayed yet; wanted is buddy$/,
   ],
-  ["a path in a name", ["NAMED"], /^\S+:2:\d+: name: "a\/b" is not a name: it must not hold a path separator$/],
+  ["a value that holds itself", ["CYCLE"], /^\S+cycle\.yaml: not YAML: a value refers to itself$/],
+  ["a second document", ["SECOND"], /^\S+second\.yaml:3:1: a second document begins; wanted is one scenario$/],
+  ["a value twice on an axis", ["SMALL", "--policy", "none,none"], /^--policy: the axis has the value none twice$/],
+  [
+    "two values for a list",
+    ["SMALL", "--set", "policy.requests.at=10ms,20ms"],
+    /^--set policy\.requests\.at: wants a list; write \[10ms, 20ms\], or \{axis: \[\.\.\.\]\} for an axis of lists$/,
+  ],
+  [
+    "no value",
+    ["SMALL", "--set", "machine.memory="],
+    /^--set machine\.memory: "nothing" is not a size: write a number and B, /,
+  ],
+  ["more events than the limit", ["SMALL", "--events-max", "2e9"], /At most 1e9 events are allowed/],
+  [
+    "a path in a name",
+    ["NAMED"],
+    /^\S+:2:\d+: name: "a\/b" is not a name: it must not hold a path separator or begin with a dot$/,
+  ],
   [
     "a list of guests beside a policy",
     ["GUESTS"],
@@ -269,6 +347,8 @@ for (const [what, args, sentence] of REFUSALS) {
       SMALL,
       KERNEL: SMALL.replace("vcpus: 2", "kernel: 6.1"),
       NAMED: SMALL.replace("name: small", "name: a/b"),
+      CYCLE: "hintsim: 1\nworkload: &w [*w]\n",
+      SECOND: "hintsim: 1\nworkload: idle\n---\nhintsim: 1\n",
       GUESTS: "hintsim: 1\nguests: [{}]\nname: x\nseed: 1\npolicy: none\n",
     };
     const words = args.map((word) => word in files ? folder.write(`${word.toLowerCase()}.yaml`, files[word]) : word);
