@@ -86,9 +86,14 @@ export class Guest {
     throw new RangeError(`Page ${pfn} lies outside of every zone`);
   }
 
-  /** Until when the lock that the operation needs first is held by the driver, ns. `zone` is -1 for the usual order. */
-  lockedUntilNs(zone: number): number {
-    return this.zones[zone < 0 ? this.zones.length - 1 : zone].lockedUntilNs;
+  /**
+   * Until when the lock that an operation needs is held by the driver, ns. `zone` is -1 for the usual order: the highest zone
+   * that has `pages` free pages is the one that will be asked.
+   */
+  lockedUntilNs(zone: number, pages: number): number {
+    let index = zone < 0 ? this.zones.length - 1 : zone;
+    while (zone < 0 && index > 0 && this.zones[index].allocator.freePages < pages) index--;
+    return this.zones[index].lockedUntilNs;
   }
 
   /** The zone whose lock the free of a handle needs, or -1 when its allocation failed. */

@@ -6,6 +6,7 @@
  */
 import { Signal, type Sim, type Task } from "../core/sim.ts";
 import { Event, NONE } from "../core/trace.ts";
+import { ORDER_PAGES } from "../memory/range.ts";
 import { FAILED, type Guest } from "./guest.ts";
 import { Op, OpColumns, type OpStream } from "./operations.ts";
 
@@ -99,7 +100,7 @@ export class Vcpus {
     const free = columns.kind[row] === Op.free;
     const zone = free ? this.#guest.zoneOfHandle(columns.handle[row]) : columns.zone[row];
     if (free && zone < 0) return false;
-    const waitNs = this.#guest.lockedUntilNs(zone) - this.#sim.now;
+    const waitNs = this.#guest.lockedUntilNs(zone, ORDER_PAGES[columns.order[row]]) - this.#sim.now;
     if (waitNs <= 0) return false;
     this.#stallRow(waitNs, columns.cpu[row]);
     this.#sim.after(waitNs, this.#kind, index);
