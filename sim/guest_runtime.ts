@@ -116,11 +116,17 @@ export class GuestRuntime {
         trace.write(Event.present, pfn, count, NONE, zone.index, NONE, NONE, 0, this.index, NONE);
       }
     }
-    for (const zone of this.guest.zones) zone.forEachFree((pfn, order) => used.clearRange(pfn, ORDER_PAGES[order]));
+    // What is not free has an owner, holes and pages outside of every zone included.
+    this.#judge.own(0, this.pages);
+    for (const zone of this.guest.zones) {
+      zone.forEachFree((pfn, order) => {
+        used.clearRange(pfn, ORDER_PAGES[order]);
+        this.#judge.release(pfn, ORDER_PAGES[order]);
+      });
+    }
     for (const zone of this.guest.zones) {
       used.forEachRun(zone.allocator.startPfn, zone.allocator.pages, true, (pfn, count) => {
         trace.write(Event.alloc, pfn, count, NONE, zone.index, NONE, NONE, 0, this.index, NONE);
-        this.#judge.own(pfn, count);
         this.#judge.write(pfn, count);
       });
     }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { load, type RunResult, simulate, type SimulateOptions } from "../mod.ts";
+import { load, type RunResult, SAMPLE_COLUMNS, simulate, type SimulateOptions } from "../mod.ts";
 import { policies } from "../policies/mod.ts";
 import { policyPlugin } from "../sim/guest/plugin.ts";
 import { requestsField } from "../sim/guest/requests.ts";
@@ -114,6 +114,19 @@ for (const [name, scenario] of Object.entries(SCENARIOS)) {
     // The time between samples is part of the scenario, not of the fingerprint.
     const [other] = simulate(await open(scenario, ["output.sample=7ms"]));
     assert.equal(other.fingerprint, whole.fingerprint);
+  });
+
+  Deno.test(`${name}: what is free and still backed, by a walk over all lists, is what the last sample says`, async () => {
+    const loaded = await open(scenario) as LoadedScenario;
+    const samples: (readonly number[])[] = [];
+    const machine = buildMachine(loaded, loaded.runs[0], { onSample: (sample) => samples.push(sample) });
+    machine.runToEnd();
+    const last = samples.slice(-machine.guests.length);
+    for (const [index, { guest, backing }] of machine.guests.entries()) {
+      let pages = 0;
+      for (const zone of guest.zones) zone.forEachFree((pfn, order) => pages += backing.residentIn(pfn, 2 ** order));
+      assert.equal(last[index][SAMPLE_COLUMNS.indexOf("resident_free_bytes")], pages * 4096);
+    }
   });
 
   Deno.test(`${name}: the checkers find nothing wrong, pages are conserved in every sample`, async () => {

@@ -84,6 +84,11 @@ export class Backing implements Host {
     return this.#skipped.count;
   }
 
+  /** Pages that the host backs and that somebody in the guest owns. */
+  residentOwnedPages(): number {
+    return this.#parts.judge.ownedIn(this.#resident);
+  }
+
   /** Whether the host backs the page. */
   isResident(pfn: number): boolean {
     return this.#resident.has(pfn);

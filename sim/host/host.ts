@@ -14,6 +14,8 @@ export interface Host {
   apply(action: HostAction, pfn: number, count: number, message: number, extraNs: number): number;
   /** The guest accesses pages: those not backed are populated. Returns the time of the faults, ns. */
   touch(pfn: number, count: number, write: boolean, cpu: number): number;
+  /** Pages that the host backs and that somebody in the guest owns. */
+  residentOwnedPages(): number;
   /** Whether the host backs the page. */
   isResident(pfn: number): boolean;
   /** How many of `count` pages from `pfn` on the host backs. */

@@ -26,6 +26,11 @@ export class Judge {
     return this.#owned.count;
   }
 
+  /** How many pages of a set have an owner. */
+  ownedIn(pages: PageBitmap): number {
+    return pages.countBoth(this.#owned);
+  }
+
   /** Somebody got these pages. */
   own(pfn: number, count: number): void {
     this.#owned.setRange(pfn, count);

@@ -86,6 +86,22 @@ export class PageBitmap {
     return total;
   }
 
+  /** How many pages are in this set and in the other one, which must be able to hold as many. */
+  countBoth(other: PageBitmap): number {
+    let total = 0;
+    for (let index = 0; index < this.#chunks.length; index++) {
+      const a = this.#chunks[index];
+      const b = other.#chunks[index];
+      if (a === CLEAR || b === CLEAR) continue;
+      const pages = Math.min(CHUNK_PAGES, this.pages - index * CHUNK_PAGES);
+      if (typeof a === "number" && typeof b === "number") total += pages;
+      else if (typeof a === "number") total += other.countRange(index * CHUNK_PAGES, pages);
+      else if (typeof b === "number") total += this.countRange(index * CHUNK_PAGES, pages);
+      else for (let word = 0; word < CHUNK_WORDS; word++) total += popcount(a[word] & b[word]);
+    }
+    return total;
+  }
+
   /** Calls `visit(page, count)` for each maximal run, inside the given pages, of pages that are (or are not) in the set. */
   forEachRun(page: number, count: number, member: boolean, visit: (page: number, count: number) => void): void {
     const end = page + count;

@@ -143,3 +143,25 @@ Deno.test("page numbers beyond 2^31 are pages like others", () => {
   bitmap.forEachRun(2 ** 32 - 100, 200, true, (page, count) => void runs.push([page, count]));
   assert.deepEqual(runs, [[2 ** 32 - 3, 6]]);
 });
+
+Deno.test("two sets are counted together as their bits are, whatever is stored and whatever is uniform", () => {
+  const pages = 3 * CHUNK + 77;
+  const range = fc.tuple(fc.nat({ max: pages - 1 }), fc.nat({ max: 2 * CHUNK }), fc.boolean());
+  fc.assert(fc.property(fc.array(range, { maxLength: 6 }), fc.array(range, { maxLength: 6 }), (first, second) => {
+    const [a, b] = [first, second].map((ranges) => {
+      const bitmap = new PageBitmap(pages);
+      for (const [page, count, member] of ranges) {
+        const length = Math.min(count, pages - page);
+        if (member) bitmap.setRange(page, length);
+        else bitmap.clearRange(page, length);
+      }
+      return bitmap;
+    });
+    let both = 0;
+    a.forEachRun(0, pages, true, (page, count) => {
+      both += b.countRange(page, count);
+    });
+    assert.equal(a.countBoth(b), both);
+    assert.equal(b.countBoth(a), both);
+  }));
+});

@@ -54,6 +54,7 @@ class Bench {
         return APPLY_NS + extraNs;
       },
       touch: () => 0,
+      residentOwnedPages: () => 0,
       isResident: () => false,
       residentIn: () => 0,
     };
