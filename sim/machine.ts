@@ -189,7 +189,10 @@ export class Machine {
     };
   }
 
-  /** A run ends at `until`, before anything else of that instant, or when its workloads have ended and its policies are idle, at most 60 s later. */
+  /**
+   * A run ends at `until`, before anything else of that instant, or when its workloads have ended and its policies are idle, at
+   * most 60 s later.
+   */
   #scheduleEnd(): void {
     const { untilNs } = this.#parts.scenario;
     if (untilNs === Infinity) this.sim.spawn(this.#awaitEnd());

@@ -114,6 +114,10 @@ const deno = async (args: readonly string[]): Promise<string> => {
   return out;
 };
 
+/** Type-checks and runs a module under the permissions that the README names; returns what it prints. */
+const runModule = (path: string): Promise<string> =>
+  deno(["run", "--quiet", "--check", "--no-prompt", "--allow-read", ENV, "--config", "deno.json", path]);
+
 const toRun = commandLines("sh test");
 
 Deno.test("documentation has commands to run", () => {
@@ -329,17 +333,7 @@ const [run] = simulateLoaded(await loadScenario(scenario, {}, { policies, worklo
 console.log(JSON.stringify({ ...run.summary, problems: run.problems }));
 `,
     );
-    const out = await deno([
-      "run",
-      "--quiet",
-      "--check",
-      "--no-prompt",
-      "--allow-read",
-      ENV,
-      "--config",
-      "deno.json",
-      `${folder}/main.ts`,
-    ]);
+    const out = await runModule(`${folder}/main.ts`);
     const summary = JSON.parse(out);
     assert.deepEqual(summary.problems, []);
     assert.equal(summary.violations, 0);
@@ -372,16 +366,6 @@ Deno.test("notebooks/quickstart.ipynb: its cells run one after the other", () =>
     // In a notebook relative imports and files start at its folder.
     const code = cells.join("\n").replaceAll('"../mod.ts"', `"${new URL("../mod.ts", import.meta.url).href}"`);
     Deno.writeTextFileSync(`${folder}/cells.ts`, `Deno.chdir("${ROOT}/notebooks");\n${code}`);
-    const out = await deno([
-      "run",
-      "--quiet",
-      "--check",
-      "--no-prompt",
-      "--allow-read",
-      ENV,
-      "--config",
-      "deno.json",
-      `${folder}/cells.ts`,
-    ]);
+    const out = await runModule(`${folder}/cells.ts`);
     assert.match(out, /free-page-reporting/);
   }));

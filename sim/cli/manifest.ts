@@ -15,12 +15,16 @@ export interface FinishedRun {
   readonly findings: readonly string[];
 }
 
+/** Hashes of the input files by name. */
+export type InputHashes = Readonly<Record<string, string>>;
+
 async function sha256(bytes: Uint8Array): Promise<string> {
   const digest = await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>);
   return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-async function inputHashes(loaded: LoadedScenario): Promise<Record<string, string>> {
+/** SHA-256 of every file that the scenario names, as it was read. */
+export async function inputHashes(loaded: LoadedScenario): Promise<InputHashes> {
   const hashes: Record<string, string> = {};
   for (const [path, bytes] of loaded.files) hashes[path] = await sha256(bytes);
   return hashes;
@@ -28,22 +32,23 @@ async function inputHashes(loaded: LoadedScenario): Promise<Record<string, strin
 
 /** A key that is equal when a run would write the same files. */
 export async function runKey(
-  loaded: LoadedScenario,
+  inputs: InputHashes,
   run: LoadedRun,
   events: EventFormat,
   options: { readonly check: boolean; readonly eventsMax: number },
 ): Promise<string> {
   const { check, eventsMax } = options;
-  const parts = [VERSION, run.name, run.rep, run.scenario.filled, await inputHashes(loaded), events, check, eventsMax];
+  const parts = [VERSION, run.name, run.rep, run.scenario.filled, inputs, events, check, eventsMax];
   return await sha256(new TextEncoder().encode(JSON.stringify(parts)));
 }
 
 /** The text of manifest.json. */
-export async function manifestOf(
+export function manifestOf(
   loaded: LoadedScenario,
+  inputs: InputHashes,
   finished: readonly FinishedRun[],
   command: readonly string[],
-): Promise<string> {
+): string {
   const { scenario } = loaded.runs[0];
   const manifest = {
     hintsim: VERSION,
@@ -53,7 +58,7 @@ export async function manifestOf(
     seed: scenario.seed,
     scenario: scenario.filled,
     costs: costProfiles.find(({ name }) => name === scenario.costs.name),
-    inputs: await inputHashes(loaded),
+    inputs,
     runs: loaded.runs.map((run, index) => ({
       run: run.name,
       axes: Object.fromEntries(run.axes.map(({ key, label }) => [key, label])),

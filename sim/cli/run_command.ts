@@ -13,7 +13,7 @@ import { buildMachine } from "../simulate.ts";
 import { type SummaryRow, summaryRow } from "../summary_row.ts";
 import { resolvePath } from "./files.ts";
 import { DONE, FOUND, INTERRUPTED, type Io, quoteArgs, UsageError } from "./io.ts";
-import { type FinishedRun, manifestOf, runKey } from "./manifest.ts";
+import { type FinishedRun, type InputHashes, inputHashes, manifestOf, runKey } from "./manifest.ts";
 import { openScenario } from "./open_scenario.ts";
 import { Progress } from "./progress.ts";
 import { ResultFolder } from "./result_folder.ts";
@@ -69,7 +69,8 @@ export async function runCommand(io: Io, path: string, options: RunOptions, regi
   const events = eventsFor(loaded, options, say);
   const folder = new ResultFolder(target, shown, options.command);
   folder.open(options.goOn);
-  const batch = new Batch(io, loaded, folder, options, events);
+  const inputs = await inputHashes(loaded);
+  const batch = new Batch(io, loaded, inputs, folder, options, events);
   let finished: readonly FinishedRun[] | undefined;
   try {
     finished = await batch.run();
@@ -79,7 +80,7 @@ export async function runCommand(io: Io, path: string, options: RunOptions, regi
   }
   if (finished === undefined) return interrupted(io, folder, batch.finished.length, loaded.runs.length, options);
   folder.write("summary.csv", summaryCsv(finished));
-  folder.write("manifest.json", await manifestOf(loaded, finished, options.command));
+  folder.write("manifest.json", manifestOf(loaded, inputs, finished, options.command));
   folder.commit();
   report(io, shown, finished, options);
   return exitStatus(finished, options.check);
@@ -125,14 +126,23 @@ class Batch {
   readonly finished: FinishedRun[] = [];
   #io: Io;
   #loaded: LoadedScenario;
+  #inputs: InputHashes;
   #folder: ResultFolder;
   #options: RunOptions;
   #events: EventFormat;
   #interrupted = false;
 
-  constructor(io: Io, loaded: LoadedScenario, folder: ResultFolder, options: RunOptions, events: EventFormat) {
+  constructor(
+    io: Io,
+    loaded: LoadedScenario,
+    inputs: InputHashes,
+    folder: ResultFolder,
+    options: RunOptions,
+    events: EventFormat,
+  ) {
     this.#io = io;
     this.#loaded = loaded;
+    this.#inputs = inputs;
     this.#folder = folder;
     this.#options = options;
     this.#events = events;
@@ -144,7 +154,7 @@ class Batch {
     const stopListening = this.#io.onInterrupt(() => this.#interrupted = true);
     try {
       for (const [index, run] of this.#loaded.runs.entries()) {
-        const key = await runKey(this.#loaded, run, this.#events, this.#options);
+        const key = await runKey(this.#inputs, run, this.#events, this.#options);
         const earlier = this.#options.goOn
           ? this.#folder.finished(run.name, index) as FinishedRun | undefined
           : undefined;
