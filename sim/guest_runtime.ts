@@ -105,8 +105,9 @@ export class GuestRuntime {
 
   /** Writes the start state: what exists, what is in use, what the host backs. */
   writeStart(): void {
-    for (const { handle, order, migratetype, pfn } of this.workload.start) {
-      this.guest.allocAtStart(handle, order, migratetype, pfn);
+    const { start } = this.workload;
+    for (let n = 0; n < start.count; n++) {
+      this.guest.allocAtStart(start.handle(n), start.order(n), start.migratetype(n), start.pfn(n));
     }
     const { trace } = this.#parts.sim;
     const used = new PageBitmap(this.pages);
@@ -119,9 +120,9 @@ export class GuestRuntime {
     // What is not free has an owner, holes and pages outside of every zone included.
     this.#judge.own(0, this.pages);
     for (const zone of this.guest.zones) {
-      zone.forEachFree((pfn, order) => {
-        used.clearRange(pfn, ORDER_PAGES[order]);
-        this.#judge.release(pfn, ORDER_PAGES[order]);
+      forEachFreeRun(zone, (pfn, count) => {
+        used.clearRange(pfn, count);
+        this.#judge.release(pfn, count);
       });
     }
     for (const zone of this.guest.zones) {
@@ -185,6 +186,20 @@ export class GuestRuntime {
   }
 }
 
+/** Calls `visit` for the free blocks of a zone, those that follow each other on a list and in memory as one run. */
+function forEachFreeRun(zone: Zone, visit: (pfn: number, count: number) => void): void {
+  let start = 0;
+  let end = 0;
+  zone.forEachFree((pfn, order) => {
+    if (pfn !== end) {
+      if (end > start) visit(start, end - start);
+      start = pfn;
+    }
+    end = pfn + ORDER_PAGES[order];
+  });
+  if (end > start) visit(start, end - start);
+}
+
 function memoryOf(spec: GuestSpec, file: (path: string) => Uint8Array): number {
   const { memory } = spec.machine;
   const { plugin, options, path } = spec.workload;
@@ -233,10 +248,12 @@ function makeWorkload(parts: RunParts, spec: GuestSpec, guest: number, memoryPag
 function zonesFor(spec: GuestSpec, workload: Workload, memoryBytes: number): Zone[] {
   if (workload.state !== undefined) return inWorkload(spec.workload.path, () => zonesOfState(workload.state!));
   const zones = layoutZones(memoryBytes, spec.machine.thp);
-  for (const { pfn, order } of workload.start) {
-    if (pfn === undefined) continue;
+  const { start } = workload;
+  for (let n = 0; n < start.count; n++) {
+    const pfn = start.pfn(n);
+    if (pfn < 0) continue;
     const zone = zones.find((candidate) => candidate.spans(pfn));
-    if (zone === undefined || !carve(zone, pfn, order)) {
+    if (zone === undefined || !carve(zone, pfn, start.order(n))) {
       throw new InputError(spec.workload.path, `page ${pfn} of the recording does not fit into the machine's memory`);
     }
   }

@@ -9,14 +9,9 @@ import { exponential } from "../sim/core/distributions.ts";
 import { EventHeap } from "../sim/core/event_heap.ts";
 import { duration, fraction, type Options } from "../sim/core/options.ts";
 import type { Random } from "../sim/core/random.ts";
-import {
-  Op,
-  type OpColumns,
-  type OpStream,
-  type StartAllocation,
-  type WorkloadContext,
-} from "../sim/guest/operations.ts";
+import { Op, type OpColumns, type OpStream, type WorkloadContext } from "../sim/guest/operations.ts";
 import { type WorkloadPlugin, workloadPlugin } from "../sim/guest/plugin.ts";
+import { StartBlocks } from "../sim/guest/start_blocks.ts";
 import {
   type Lifetime,
   lifetimeDistribution,
@@ -78,7 +73,6 @@ interface Shape {
 
 class ChurnStream implements OpStream {
   readonly open = false;
-  readonly start: StartAllocation[] = [];
   #shape: Shape;
   #random: Random;
   #handles: Handles;
@@ -87,7 +81,7 @@ class ChurnStream implements OpStream {
   #nowNs = 0;
   #nextAllocNs: number;
 
-  constructor(shape: Shape, random: Random, cpu: number, cpus: number) {
+  constructor(shape: Shape, start: StartBlocks, random: Random, cpu: number, cpus: number) {
     this.#shape = shape;
     this.#random = random;
     this.#cpu = cpu;
@@ -95,7 +89,7 @@ class ChurnStream implements OpStream {
     for (let i = 0; i < Math.round(shape.live); i++) {
       const handle = this.#handles.take();
       const order = shape.orders.draw(random);
-      this.start.push({ handle, order, migratetype: shape.types.draw(random) });
+      start.add(handle, order, shape.types.draw(random));
       // What is left of a lifetime at a random moment of it; exact for the exponential distribution.
       const rest = shape.options.lifetime.distribution === "exponential" ? 1 : random.nextFloat();
       this.#due.push(Math.round(shape.lifetimes.draw(random) * rest), 0, DUE_FREE, handle, 0);
@@ -159,13 +153,14 @@ function create(context: WorkloadContext, settings: ChurnOptions) {
     gaps: exponential(gapNs),
     live,
   };
+  const start = new StartBlocks();
   const streams = Array.from(
     { length: vcpus },
-    (_, cpu) => new ChurnStream(shape, context.random(`cpu${cpu}`), cpu, vcpus),
+    (_, cpu) => new ChurnStream(shape, start, context.random(`cpu${cpu}`), cpu, vcpus),
   );
   return {
     streams,
-    start: streams.flatMap((stream) => stream.start),
+    start,
     estimatedRows: Math.round((3 * vcpus * settings.duration) / gapNs),
     durationNs: settings.duration,
   };

@@ -3,6 +3,7 @@ import { choice, duration, fraction, integer, type Options } from "../sim/core/o
 import type { Random } from "../sim/core/random.ts";
 import { Op, type OpColumns, type OpStream, type WorkloadContext } from "../sim/guest/operations.ts";
 import { type WorkloadPlugin, workloadPlugin } from "../sim/guest/plugin.ts";
+import { StartBlocks } from "../sim/guest/start_blocks.ts";
 import {
   meanPages,
   migratetypesField,
@@ -124,7 +125,7 @@ function create(context: WorkloadContext, settings: FillDrainOptions) {
   const blocks = streams.reduce((sum, stream) => sum + stream.blocks, 0);
   return {
     streams,
-    start: [],
+    start: new StartBlocks(),
     estimatedRows: 3 * blocks * settings.cycles,
     durationNs: settings.cycles * (settings.fill + settings.hold + settings.drain + settings.pause),
   };

@@ -2,6 +2,7 @@
 import { duration } from "../sim/core/options.ts";
 import { Op, type OpColumns, type OpStream } from "../sim/guest/operations.ts";
 import { type WorkloadPlugin, workloadPlugin } from "../sim/guest/plugin.ts";
+import { StartBlocks } from "../sim/guest/start_blocks.ts";
 
 /** Options of the idle workload. */
 export interface IdleOptions {
@@ -31,7 +32,7 @@ export const idle: WorkloadPlugin = workloadPlugin<IdleOptions>({
   options: { fields: { duration: duration("10s", { summary: "how long" }) } },
   create: ({ vcpus }, options) => ({
     streams: Array.from({ length: vcpus }, (_, cpu) => pause(options.duration, cpu)),
-    start: [],
+    start: new StartBlocks(),
     estimatedRows: 0,
     durationNs: options.duration,
   }),

@@ -46,25 +46,17 @@ class TraceStream implements OpStream {
   }
 
   fill(columns: OpColumns): number {
-    const { columns: from, count } = this.#operations;
-    let row = 0;
-    for (; row < columns.size && this.#next < count; row++, this.#next++) {
-      const at = this.#next;
-      const beforeNs = this.open || at === 0 ? 0 : from.timeNs[at - 1];
-      columns.set(
-        row,
-        from.kind[at],
-        from.handle[at],
-        from.order[at],
-        from.migratetype[at],
-        from.timeNs[at] - beforeNs,
-        from.touch[at],
-        from.cpu[at],
-        from.zone[at],
-        from.pfn[at],
-      );
+    const { columns: recorded, count } = this.#operations;
+    const first = this.#next;
+    const rows = Math.min(columns.size, count - first);
+    this.#next += rows;
+    columns.copy(recorded, first, rows);
+    if (this.open) return rows;
+    for (let row = 0; row < rows; row++) {
+      const at = first + row;
+      if (at > 0) columns.timeNs[row] -= recorded.timeNs[at - 1];
     }
-    return row;
+    return rows;
   }
 }
 

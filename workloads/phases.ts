@@ -1,15 +1,9 @@
 /** Workloads one after the other, each for a given time: a day of a guest. */
 import { z } from "zod";
 import { durationSchema, field, InputError, type Options } from "../sim/core/options.ts";
-import {
-  Op,
-  OpColumns,
-  type OpStream,
-  type StartAllocation,
-  type Workload,
-  type WorkloadContext,
-} from "../sim/guest/operations.ts";
+import { Op, OpColumns, type OpStream, type Workload, type WorkloadContext } from "../sim/guest/operations.ts";
 import { type WorkloadPlugin, workloadPlugin } from "../sim/guest/plugin.ts";
+import { StartBlocks } from "../sim/guest/start_blocks.ts";
 import { Handles } from "./handles.ts";
 
 /** One phase: a workload and what is said of it here. */
@@ -109,8 +103,11 @@ class PhaseStream implements OpStream {
     this.#leftNs = 0;
     if (this.#index === this.#phases.length) return this.#extra.length > 0;
     this.#leftNs = this.#phases[this.#index].for ?? Infinity;
-    for (const { handle, order, migratetype } of startOf(this.#workloads[this.#index], this.#cpu)) {
-      this.#extra.push([Op.alloc, this.#own(handle), order, migratetype]);
+    // Generators number their allocations by CPU.
+    const { start, streams } = this.#workloads[this.#index];
+    for (let n = 0; n < start.count; n++) {
+      if (start.handle(n) % streams.length !== this.#cpu) continue;
+      this.#extra.push([Op.alloc, this.#own(start.handle(n)), start.order(n), start.migratetype(n)]);
     }
     return true;
   }
@@ -147,12 +144,6 @@ class PhaseStream implements OpStream {
   }
 }
 
-/** The start allocations of a workload that belong to one CPU: generators number them by CPU. */
-function* startOf(workload: Workload, cpu: number): Generator<StartAllocation> {
-  const cpus = workload.streams.length;
-  for (const allocation of workload.start) if (allocation.handle % cpus === cpu) yield allocation;
-}
-
 function create(context: WorkloadContext, { phases }: PhasesOptions): Workload {
   const { vcpus } = context;
   const workloads = phases.map((_, index) => context.child(index, `phase${index}`));
@@ -169,7 +160,7 @@ function create(context: WorkloadContext, { phases }: PhasesOptions): Workload {
   }));
   return {
     streams: Array.from({ length: vcpus }, (_, cpu) => new PhaseStream(phases, padded, cpu, vcpus)),
-    start: [],
+    start: new StartBlocks(),
     estimatedRows: workloads.reduce((sum, { estimatedRows }) => sum + estimatedRows, 0),
     durationNs: workloads.reduce((sum, { durationNs }, i) => sum + (phases[i].for ?? durationNs), 0),
   };

@@ -7,14 +7,9 @@ import { duration, fraction, integer, type Options } from "../sim/core/options.t
 import type { Distribution } from "../sim/core/distributions.ts";
 import type { Random } from "../sim/core/random.ts";
 import { MOVABLE } from "../sim/guest/allocator.ts";
-import {
-  Op,
-  type OpColumns,
-  type OpStream,
-  type StartAllocation,
-  type WorkloadContext,
-} from "../sim/guest/operations.ts";
+import { Op, type OpColumns, type OpStream, type WorkloadContext } from "../sim/guest/operations.ts";
 import { type WorkloadPlugin, workloadPlugin } from "../sim/guest/plugin.ts";
+import { StartBlocks } from "../sim/guest/start_blocks.ts";
 import {
   meanPages,
   orderDistribution,
@@ -59,7 +54,6 @@ const UNTOUCHED = 0;
 
 class StormStream implements OpStream {
   readonly open = false;
-  readonly start: StartAllocation[] = [];
   #options: StormOptions;
   #random: Random;
   #cpu: number;
@@ -71,7 +65,15 @@ class StormStream implements OpStream {
   #phase = 0;
   #nowNs = 0;
 
-  constructor(settings: StormOptions, orders: Distribution, random: Random, blocks: number, cpu: number, cpus: number) {
+  constructor(
+    settings: StormOptions,
+    start: StartBlocks,
+    orders: Distribution,
+    random: Random,
+    blocks: number,
+    cpu: number,
+    cpus: number,
+  ) {
     this.#options = settings;
     this.#random = random;
     this.#cpu = cpu;
@@ -81,7 +83,7 @@ class StormStream implements OpStream {
     for (let i = 0; i < blocks; i++) {
       this.#orders[i] = orders.draw(random);
       this.#handles[i] = i * cpus + cpu;
-      this.start.push({ handle: this.#handles[i], order: this.#orders[i], migratetype: MOVABLE });
+      start.add(this.#handles[i], this.#orders[i], MOVABLE);
     }
   }
 
@@ -134,14 +136,15 @@ function create(context: WorkloadContext, settings: StormOptions) {
   const { vcpus, memoryPages } = context;
   const orders = orderDistribution(settings.orders);
   const blocks = Math.floor((memoryPages * settings.occupancy) / meanPages(settings.orders) / vcpus);
+  const start = new StartBlocks();
   const streams = Array.from(
     { length: vcpus },
-    (_, cpu) => new StormStream(settings, orders, context.random(`cpu${cpu}`), blocks, cpu, vcpus),
+    (_, cpu) => new StormStream(settings, start, orders, context.random(`cpu${cpu}`), blocks, cpu, vcpus),
   );
   const bursts = settings.duration / (settings.interval + settings.gap);
   return {
     streams,
-    start: streams.flatMap((stream) => stream.start),
+    start,
     estimatedRows: Math.round(3 * bursts * settings.burst * vcpus),
     durationNs: settings.duration,
   };

@@ -60,6 +60,9 @@ export class Sim {
   #lastKind = -1;
   #halted: string | undefined;
   #paused = false;
+  /** The limits of the present {@link Sim.run}; outside of one no time may pass. */
+  #untilNs = -1;
+  #stopAt = 0;
   readonly #resumeKind: number;
 
   /** A simulation at time 0. Without a trace, rows go nowhere. */
@@ -104,7 +107,7 @@ export class Sim {
    * Throws RangeError for a time in the past, a fraction, or one beyond {@link TIME_MAX_NS}.
    */
   at(timeNs: number, kind: number, target = 0, payload = 0, priority: number = PRIORITY_NORMAL): number {
-    if (!(timeNs >= this.#now && timeNs <= TIME_MAX_NS) || timeNs % 1 !== 0) {
+    if (!(timeNs >= this.#now && timeNs <= TIME_MAX_NS) || Math.floor(timeNs) !== timeNs) {
       throw new RangeError(`Cannot schedule "${this.#names[kind]}" at ${timeNs} ns when it is ${this.#now} ns`);
     }
     return this.#heap.push(timeNs, priority, kind, target, payload);
@@ -113,6 +116,20 @@ export class Sim {
   /** Schedules an event `delayNs` from now; see {@link Sim.at}. */
   after(delayNs: number, kind: number, target = 0, payload = 0, priority: number = PRIORITY_NORMAL): number {
     return this.at(this.#now + delayNs, kind, target, payload, priority);
+  }
+
+  /**
+   * Moves the clock on to `timeNs`, as an event of `kind` would, when nothing else happens before and the present
+   * {@link Sim.run} may go on: the caller then does at once what its event would have done. Else false, and the caller schedules
+   * its event. An event that a handler schedules for itself needs no queue this way.
+   */
+  proceed(timeNs: number, kind: number): boolean {
+    if (timeNs > this.#untilNs || this.#executed >= this.#stopAt || timeNs >= this.#heap.peekTimeNs()) return false;
+    if (this.#paused || this.#halted !== undefined || timeNs < this.#now || Math.floor(timeNs) !== timeNs) return false;
+    if (timeNs !== this.#now) this.#moveTo(timeNs);
+    this.#executed++;
+    this.#lastKind = kind;
+    return true;
   }
 
   /** Takes an event out of the list in constant time; false when it has run or was cancelled. */
@@ -151,18 +168,33 @@ export class Sim {
    * After "until" the clock stands at `untilNs`, after "done" at the last event. A run may be cut into calls at any event: the rows are the same.
    */
   run(untilNs = Infinity, eventsMax = Infinity): RunEnd {
-    const heap = this.#heap;
-    const stopAt = this.#executed + eventsMax;
+    this.#stopAt = this.#executed + eventsMax;
+    this.#untilNs = Math.min(untilNs, TIME_MAX_NS);
     this.#paused = false;
+    try {
+      return this.#loop();
+    } finally {
+      this.#untilNs = -1;
+    }
+  }
+
+  /** Where the run stands, for messages about limits: the last kind of event, the time, and what waits. */
+  where(): string {
+    const last = this.#lastKind < 0 ? "the start" : `an event of "${this.#names[this.#lastKind]}"`;
+    return `at ${this.#now} ns, after ${last}, with ${this.#heap.size} events pending`;
+  }
+
+  #loop(): RunEnd {
+    const heap = this.#heap;
     while (this.#halted === undefined) {
       if (this.#paused) return "paused";
       const timeNs = heap.peekTimeNs();
       if (timeNs === Infinity) return "done";
-      if (timeNs > untilNs) {
-        if (untilNs > this.#now) this.#moveTo(untilNs);
+      if (timeNs > this.#untilNs) {
+        if (this.#untilNs > this.#now) this.#moveTo(this.#untilNs);
         return "until";
       }
-      if (this.#executed >= stopAt) return "limit";
+      if (this.#executed >= this.#stopAt) return "limit";
       heap.pop();
       if (timeNs !== this.#now) this.#moveTo(timeNs);
       this.#executed++;
@@ -172,12 +204,6 @@ export class Sim {
     return "halted";
   }
 
-  /** Where the run stands, for messages about limits: the last kind of event, the time, and what waits. */
-  where(): string {
-    const last = this.#lastKind < 0 ? "the start" : `an event of "${this.#names[this.#lastKind]}"`;
-    return `at ${this.#now} ns, after ${last}, with ${this.#heap.size} events pending`;
-  }
-
   #moveTo(timeNs: number): void {
     this.#now = timeNs;
     this.trace.timeNs = timeNs;
@@ -185,12 +211,21 @@ export class Sim {
 
   #resume(slot: number): void {
     const task = this.#tasks[slot]!;
-    const step = task.next();
-    if (step.done) {
-      this.#tasks[slot] = undefined;
-      this.#freeTasks.push(slot);
-    } else if (typeof step.value === "number") {
-      this.at(this.#now + step.value, this.#resumeKind, slot);
-    } else step.value.waiting.push(slot);
+    for (;;) {
+      const step = task.next();
+      if (step.done) {
+        this.#tasks[slot] = undefined;
+        this.#freeTasks.push(slot);
+        return;
+      }
+      if (typeof step.value !== "number") {
+        step.value.waiting.push(slot);
+        return;
+      }
+      const timeNs = this.#now + step.value;
+      if (this.proceed(timeNs, this.#resumeKind)) continue;
+      this.at(timeNs, this.#resumeKind, slot);
+      return;
+    }
   }
 }

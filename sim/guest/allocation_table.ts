@@ -1,52 +1,50 @@
-/** Where the allocations of a workload are: handle to page, order and zone, in typed columns that grow. */
+/**
+ * Where the allocations of a workload are: handle to page, order and zone.
+ *
+ * One number per handle holds all three, because handles are looked up at random: one miss of the cache instead of three.
+ */
+
+/** A place is (pfn * ZONES + zone) * ORDERS + order + 1, exact up to page 2^41; 0 is no place. */
+const ORDER_STEPS = 16;
+const ZONE_STEPS = 256;
+const PAGE_STEP = ORDER_STEPS * ZONE_STEPS;
 
 /** A table of allocations by handle. */
 export class AllocationTable {
-  #pfn = new Float64Array(1024);
-  #order = new Uint8Array(1024);
-  /** Zone index, or -1 where nothing is allocated. */
-  #zone = new Int8Array(1024).fill(-1);
+  /** First page of the allocation found last. */
+  pfn = 0;
+  /** Its order. */
+  order = 0;
+  /** Its zone. */
+  zone = 0;
+  #places = new Float64Array(1024);
 
-  /** Notes where an allocation is; returns its first page. */
-  put(handle: number, pfn: number, order: number, zone: number): number {
-    if (handle >= this.#zone.length) this.#grow(handle + 1);
-    this.#pfn[handle] = pfn;
-    this.#order[handle] = order;
-    this.#zone[handle] = zone;
-    return pfn;
+  /** Notes where an allocation is. Its order is at most 14, its zone at most 255. */
+  put(handle: number, pfn: number, order: number, zone: number): void {
+    if (handle >= this.#places.length) this.#grow(handle + 1);
+    this.#places[handle] = pfn * PAGE_STEP + zone * ORDER_STEPS + order + 1;
   }
 
   /** Nothing is allocated under the handle (any more). */
-  fail(handle: number): void {
-    if (handle >= this.#zone.length) this.#grow(handle + 1);
-    this.#zone[handle] = -1;
+  remove(handle: number): void {
+    if (handle < this.#places.length) this.#places[handle] = 0;
   }
 
-  /** Zone of the allocation, or -1 when there is none. */
-  zone(handle: number): number {
-    return handle < this.#zone.length ? this.#zone[handle] : -1;
-  }
-
-  /** First page of the allocation. */
-  pfn(handle: number): number {
-    return this.#pfn[handle];
-  }
-
-  /** Order of the allocation. */
-  order(handle: number): number {
-    return this.#order[handle];
+  /** Looks a handle up and leaves what it names in the fields; false, with the fields as they were, when it names nothing. */
+  find(handle: number): boolean {
+    const place = handle < this.#places.length ? this.#places[handle] : 0;
+    if (place === 0) return false;
+    const pfn = Math.floor(place / PAGE_STEP);
+    const rest = place - pfn * PAGE_STEP - 1;
+    this.pfn = pfn;
+    this.order = rest & (ORDER_STEPS - 1);
+    this.zone = rest >> 4;
+    return true;
   }
 
   #grow(size: number): void {
-    const length = Math.max(size, this.#zone.length * 2);
-    const pfn = new Float64Array(length);
-    pfn.set(this.#pfn);
-    this.#pfn = pfn;
-    const order = new Uint8Array(length);
-    order.set(this.#order);
-    this.#order = order;
-    const zone = new Int8Array(length).fill(-1);
-    zone.set(this.#zone);
-    this.#zone = zone;
+    const places = new Float64Array(Math.max(size, this.#places.length * 2));
+    places.set(this.#places);
+    this.#places = places;
   }
 }

@@ -198,6 +198,7 @@ export class Driver {
       const hold = this.#holds[zone.index];
       if (hold.burstNs === 0) continue;
       zone.lockedUntilNs = Math.max(zone.lockedUntilNs, this.#sim.now + Math.ceil(hold.burstNs));
+      this.#guest.locksUntilNs = Math.max(this.#guest.locksUntilNs, zone.lockedUntilNs);
       walkNs += hold.walkNs;
       hold.burstNs = hold.walkNs = 0;
     }

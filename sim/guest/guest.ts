@@ -5,7 +5,7 @@
  * that it asked for; the judge is told who owns what.
  */
 import { Signal, type Sim, type Task } from "../core/sim.ts";
-import { Event, NONE } from "../core/trace.ts";
+import { Event, NONE, type Trace } from "../core/trace.ts";
 import type { Costs } from "../host/costs.ts";
 import type { Host } from "../host/host.ts";
 import type { Judge } from "../host/judge.ts";
@@ -49,9 +49,17 @@ export class Guest {
   isolatedPages = 0;
   /** Pages that the driver allocated for itself. */
   heldPages = 0;
+  /** Until when the driver holds any zone lock, ns. */
+  locksUntilNs = 0;
   /** Frees skipped because their allocation had failed. */
   skippedFrees = 0;
-  #parts: GuestParts;
+  #trace: Trace;
+  #judge: Judge;
+  #host: Host;
+  #initOnAlloc: boolean;
+  #allocNs: number;
+  #freeNs: number;
+  #takenZone = 0;
   #policy: HintingPolicy = {};
   #freeOrderMin = Infinity;
 
@@ -59,7 +67,12 @@ export class Guest {
   constructor(parts: GuestParts) {
     this.index = parts.index;
     this.zones = parts.zones;
-    this.#parts = parts;
+    this.#trace = parts.sim.trace;
+    this.#judge = parts.judge;
+    this.#host = parts.host;
+    this.#initOnAlloc = parts.initOnAlloc;
+    this.#allocNs = parts.costs.allocNs;
+    this.#freeNs = parts.costs.freeNs;
   }
 
   /** Installs the policy. */
@@ -98,7 +111,7 @@ export class Guest {
 
   /** The zone whose lock the free of a handle needs, or -1 when its allocation failed. */
   zoneOfHandle(handle: number): number {
-    return this.allocations.zone(handle);
+    return this.allocations.find(handle) ? this.allocations.zone : -1;
   }
 
   /**
@@ -106,96 +119,79 @@ export class Guest {
    * are not used yet: see {@link needsUse} and {@link use}. Returns the time it takes, ns, or {@link FAILED} without a row.
    */
   alloc(handle: number, order: number, migratetype: number, zone: number, cpu: number): number {
-    const found = this.#take(order, migratetype, zone);
-    if (found === undefined) return FAILED;
-    const { sim, judge, costs } = this.#parts;
-    const pfn = this.allocations.put(handle, found.pfn, order, found.zone);
+    const pfn = this.#take(order, migratetype, zone);
+    if (pfn < 0) return FAILED;
+    const taken = this.#takenZone;
+    this.allocations.put(handle, pfn, order, taken);
     const pages = ORDER_PAGES[order];
-    sim.trace.write(Event.alloc, pfn, pages, order, found.zone, NONE, NONE, costs.allocNs, this.index, cpu);
-    judge.own(pfn, pages);
-    return costs.allocNs;
+    this.#trace.write(Event.alloc, pfn, pages, order, taken, NONE, NONE, this.#allocNs, this.index, cpu);
+    this.#judge.own(pfn, pages);
+    return this.#allocNs;
   }
 
   /** Whether the policy has something to do before these new pages are used. */
   needsUse(handle: number): boolean {
-    const { needsUse } = this.#policy;
-    if (needsUse === undefined) return false;
-    const { allocations } = this;
-    return needsUse.call(
-      this.#policy,
-      this.zones[allocations.zone(handle)],
-      allocations.pfn(handle),
-      allocations.order(handle),
-    );
+    if (this.#policy.needsUse === undefined || !this.allocations.find(handle)) return false;
+    const { zone, pfn, order } = this.allocations;
+    return this.#policy.needsUse(this.zones[zone], pfn, order);
   }
 
   /** New pages are used for the first time: zeroed by the kernel, and `touch` of them written. Returns the fault time, ns. */
   use(handle: number, touch: number, cpu: number): number {
-    const pfn = this.allocations.pfn(handle);
-    const pages = ORDER_PAGES[this.allocations.order(handle)];
+    if (!this.allocations.find(handle)) return 0;
+    const { pfn, order } = this.allocations;
+    const pages = ORDER_PAGES[order];
     return this.#zero(pfn, pages, cpu) + this.#write(pfn, Math.min(touch, pages), cpu);
   }
 
-  /** Allocates before the run starts, without rows or time; where `pfn` says when it is given. A failure counts nowhere. */
-  allocAtStart(handle: number, order: number, migratetype: number, pfn: number | undefined): void {
-    if (pfn !== undefined) {
+  /** Allocates before the run starts, without rows or time; where `pfn` says unless it is -1. A failure counts nowhere. */
+  allocAtStart(handle: number, order: number, migratetype: number, pfn: number): void {
+    if (pfn >= 0) {
       this.allocations.put(handle, pfn, order, this.zoneOf(pfn).index);
       return;
     }
-    const found = this.#take(order, migratetype, -1);
-    if (found !== undefined) this.allocations.put(handle, found.pfn, order, found.zone);
+    const taken = this.#take(order, migratetype, -1);
+    if (taken >= 0) this.allocations.put(handle, taken, order, this.#takenZone);
   }
 
   /** Notes that an allocation failed for good; its free will be skipped. */
   allocFailed(handle: number, order: number, zone: number, cpu: number): void {
-    this.allocations.fail(handle);
-    this.#parts.sim.trace.write(
-      Event.allocFail,
-      NONE,
-      ORDER_PAGES[order],
-      order,
-      zone,
-      NONE,
-      NONE,
-      0,
-      this.index,
-      cpu,
-    );
+    this.allocations.remove(handle);
+    this.#trace.write(Event.allocFail, NONE, ORDER_PAGES[order], order, zone, NONE, NONE, 0, this.index, cpu);
   }
 
   /** Frees what a handle names and tells the policy. Returns the time it takes, ns. */
   free(handle: number, cpu: number): number {
-    const zoneIndex = this.allocations.zone(handle);
-    if (zoneIndex < 0) {
+    if (!this.allocations.find(handle)) {
       this.skippedFrees++;
       return 0;
     }
-    const { sim, judge, costs } = this.#parts;
-    const pfn = this.allocations.pfn(handle);
-    const order = this.allocations.order(handle);
-    this.allocations.fail(handle);
+    const { pfn, order, zone: zoneIndex } = this.allocations;
+    this.allocations.remove(handle);
     const zone = this.zones[zoneIndex];
     const merged = zone.allocator.free(pfn, order, zone.allocator.pageblockType(pfn));
-    judge.release(pfn, ORDER_PAGES[order]);
-    let costNs = costs.freeNs;
+    this.#judge.release(pfn, ORDER_PAGES[order]);
+    let costNs = this.#freeNs;
     if (merged >= this.#freeOrderMin) {
       const head = Math.floor(pfn / ORDER_PAGES[merged]) * ORDER_PAGES[merged];
       costNs += this.#policy.onFree!(zone, head, merged) ?? 0;
     }
-    sim.trace.write(Event.free, pfn, ORDER_PAGES[order], order, zoneIndex, NONE, NONE, costNs, this.index, cpu);
+    this.#trace.write(Event.free, pfn, ORDER_PAGES[order], order, zoneIndex, NONE, NONE, costNs, this.index, cpu);
     return costNs;
   }
 
   /** Writes the first pages of what a handle names. Returns the time of the faults, ns. */
   touch(handle: number, pages: number, cpu: number): number {
-    if (this.allocations.zone(handle) < 0) return 0;
-    return this.#write(this.allocations.pfn(handle), Math.min(pages, ORDER_PAGES[this.allocations.order(handle)]), cpu);
+    if (!this.allocations.find(handle)) return 0;
+    const { pfn, order } = this.allocations;
+    return this.#write(pfn, Math.min(pages, ORDER_PAGES[order]), cpu);
   }
 
   /** Runs the policy's hook before new pages are used. */
   *beforeUse(handle: number): Task {
-    const zone = this.zones[this.allocations.zone(handle)];
-    yield* this.#policy.beforeUse!(zone, this.allocations.pfn(handle), this.allocations.order(handle));
+    if (!this.allocations.find(handle)) return;
+    const { zone, pfn, order } = this.allocations;
+    yield* this.#policy.beforeUse!(this.zones[zone], pfn, order);
   }
 
   /** A block belongs to the driver now; the kernel zeroes it as every allocation. Returns the time of the faults, ns. */
@@ -210,29 +206,32 @@ export class Guest {
     zone.allocator.free(pfn, order, zone.allocator.pageblockType(pfn));
   }
 
-  #take(order: number, migratetype: number, only: number): { pfn: number; zone: number } | undefined {
+  /** Takes pages from the highest zone that has some, or from `only`; the first page, or -1. Its zone is in `#takenZone`. */
+  #take(order: number, migratetype: number, only: number): number {
     const last = only < 0 ? 0 : only;
     for (let zone = only < 0 ? this.zones.length - 1 : only; zone >= last; zone--) {
       const pfn = this.zones[zone].alloc(order, migratetype);
-      if (pfn >= 0) return { pfn, zone };
+      if (pfn < 0) continue;
+      this.#takenZone = zone;
+      return pfn;
     }
-    return undefined;
+    return -1;
   }
 
   #zero(pfn: number, pages: number, cpu: number): number {
-    if (!this.#parts.initOnAlloc) return 0;
-    const { sim, host } = this.#parts;
-    const ns = host.touch(pfn, pages, true, cpu);
-    if (sim.trace.checked) sim.trace.write(Event.zero, pfn, pages, NONE, NONE, NONE, NONE, 0, this.index, cpu);
+    if (!this.#initOnAlloc) return 0;
+    const trace = this.#trace;
+    const ns = this.#host.touch(pfn, pages, true, cpu);
+    if (trace.checked) trace.write(Event.zero, pfn, pages, NONE, NONE, NONE, NONE, 0, this.index, cpu);
     return ns;
   }
 
   #write(pfn: number, pages: number, cpu: number): number {
     if (pages === 0) return 0;
-    const { sim, host, judge } = this.#parts;
-    const ns = host.touch(pfn, pages, true, cpu);
-    judge.write(pfn, pages);
-    if (sim.trace.checked) sim.trace.write(Event.write, pfn, pages, NONE, NONE, NONE, NONE, 0, this.index, cpu);
+    const trace = this.#trace;
+    const ns = this.#host.touch(pfn, pages, true, cpu);
+    this.#judge.write(pfn, pages);
+    if (trace.checked) trace.write(Event.write, pfn, pages, NONE, NONE, NONE, NONE, 0, this.index, cpu);
     return ns;
   }
 }

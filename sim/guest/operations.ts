@@ -5,6 +5,7 @@
  * requests whatever it did to the lists.
  */
 import type { Random } from "../core/random.ts";
+import type { StartBlocks } from "./start_blocks.ts";
 
 /** Kinds of operations. */
 export const Op = {
@@ -78,6 +79,20 @@ export class OpColumns {
     this.pfn[row] = pfn;
     this.cpu[row] = cpu;
   }
+
+  /** Copies `count` rows of another set of columns, from its row `from` on, to the beginning of this one. */
+  copy(other: OpColumns, from: number, count: number): void {
+    const end = from + count;
+    this.kind.set(other.kind.subarray(from, end));
+    this.handle.set(other.handle.subarray(from, end));
+    this.order.set(other.order.subarray(from, end));
+    this.migratetype.set(other.migratetype.subarray(from, end));
+    this.zone.set(other.zone.subarray(from, end));
+    this.timeNs.set(other.timeNs.subarray(from, end));
+    this.touch.set(other.touch.subarray(from, end));
+    this.pfn.set(other.pfn.subarray(from, end));
+    this.cpu.set(other.cpu.subarray(from, end));
+  }
 }
 
 /** A stream of operations of one virtual CPU (closed loop), or of a whole recording (open loop). */
@@ -86,18 +101,6 @@ export interface OpStream {
   readonly open: boolean;
   /** Fills at most `columns.size` rows; returns how many, 0 at the end of the stream. */
   fill(columns: OpColumns): number;
-}
-
-/** One allocation that exists when the run starts. */
-export interface StartAllocation {
-  /** Its handle. */
-  readonly handle: number;
-  /** Its order. */
-  readonly order: number;
-  /** Its migratetype. */
-  readonly migratetype: number;
-  /** Where it is, for recordings; else the allocator chooses. */
-  readonly pfn?: number;
 }
 
 /** A zone as a recording describes it. */
@@ -140,7 +143,7 @@ export interface Workload {
   /** One stream per virtual CPU, or one for a recording. */
   readonly streams: readonly OpStream[];
   /** What is allocated when the run starts, in the order of allocation. */
-  readonly start: Iterable<StartAllocation>;
+  readonly start: StartBlocks;
   /** The state of the free lists when the run starts, from a recording. */
   readonly state?: RecordedState;
   /** About how many rows of the trace its operations write, for estimates. */

@@ -8,8 +8,9 @@ import { InputError } from "../core/options.ts";
 import { PageBitmap } from "../memory/bitmap.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
 import { ORDER_MAX } from "./allocator.ts";
-import { Op, OpColumns, type RecordedState, type StartAllocation } from "./operations.ts";
+import { Op, OpColumns, type RecordedState } from "./operations.ts";
 import type { Recording } from "./recording.ts";
+import { StartBlocks } from "./start_blocks.ts";
 
 const CODE = { Z: 90, D: 68, O: 79, P: 80, S: 83 } as const;
 
@@ -25,7 +26,7 @@ export interface RecordedOperations {
   /** The row of the file (the header is 1) of each operation. */
   readonly rows: Float64Array;
   /** What was in use at the snapshot and is freed later. */
-  readonly start: readonly StartAllocation[];
+  readonly start: StartBlocks;
   /** Snapshots after the start: tag, and how many operations stand before it. */
   readonly marks: readonly { readonly tag: string; readonly before: number; readonly row: number }[];
   /** Time of the last row, ns since the snapshot. */
@@ -54,7 +55,7 @@ class Reader {
   #unused: PageBitmap;
   /** Pages allocated by rows and not freed yet. */
   #allocated: PageBitmap;
-  #start: StartAllocation[] = [];
+  #start = new StartBlocks();
   #handles = 0;
   #free: number[] = [];
 
@@ -132,7 +133,7 @@ class Reader {
         );
       }
       handle = this.#handles++;
-      this.#start.push({ handle, order: order[row], migratetype: migratetype[row], pfn: pfn[row] });
+      this.#start.add(handle, order[row], migratetype[row], pfn[row]);
     } else if (this.#orders[handle] !== order[row]) {
       throw problem(
         row,

@@ -58,8 +58,8 @@ export interface Verification {
 /** Replays at level `buddy`: the rows at which pages leave and join the free lists drive, each page is compared. */
 export function verifyBuddy(recorded: RecordedOperations, start: RecordedState, snapshots: Snapshots): Verification {
   const zones = zonesOfState(start);
-  const pfns = new Float64Array(recorded.count + recorded.start.length + 1).fill(-1);
-  for (const { handle, pfn } of recorded.start) pfns[handle] = pfn!;
+  const pfns = new Float64Array(recorded.count + recorded.start.count + 1).fill(-1);
+  for (let n = 0; n < recorded.start.count; n++) pfns[recorded.start.handle(n)] = recorded.start.pfn(n);
   const comparisons: SnapshotComparison[] = [];
   const { columns } = recorded;
   let mark = 0;

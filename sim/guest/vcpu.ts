@@ -15,6 +15,15 @@ const BATCH = 1024;
 /** How often an allocation is tried again after the policy or a returned block gave hope. */
 const RETRIES_MAX = 1000;
 
+/** A stream that runs: the rows it filled last, and the next of them. */
+interface StreamState {
+  readonly stream: OpStream;
+  readonly open: boolean;
+  readonly columns: OpColumns;
+  row: number;
+  count: number;
+}
+
 /** The virtual CPUs of one guest. */
 export class Vcpus {
   /** Streams that have not ended. */
@@ -25,7 +34,7 @@ export class Vcpus {
   readonly finished: Signal = new Signal();
   #sim: Sim;
   #guest: Guest;
-  #streams: { stream: OpStream; columns: OpColumns; row: number; count: number }[] = [];
+  #streams: StreamState[] = [];
   #kind: number;
   #stopped = false;
 
@@ -39,7 +48,7 @@ export class Vcpus {
   /** Starts a stream now. */
   start(stream: OpStream): void {
     const columns = new OpColumns(BATCH);
-    const index = this.#streams.push({ stream, columns, row: 0, count: 0 }) - 1;
+    const index = this.#streams.push({ stream, open: stream.open, columns, row: 0, count: 0 }) - 1;
     this.running++;
     this.#next(index, 0);
   }
@@ -51,47 +60,58 @@ export class Vcpus {
 
   /** Schedules the next operation of a stream; `costNs` is what the one before took. */
   #next(index: number, costNs: number): void {
-    const state = this.#streams[index];
-    if (state.row === state.count) {
-      state.row = 0;
-      state.count = state.stream.fill(state.columns);
-      if (state.count === 0) {
-        if (--this.running === 0) this.#sim.notify(this.finished);
-        return;
-      }
-    }
-    const timeNs = state.columns.timeNs[state.row];
-    const now = this.#sim.now;
-    this.#sim.at(state.stream.open ? Math.max(now, timeNs) : now + costNs + timeNs, this.#kind, index);
+    const timeNs = this.#nextTimeNs(this.#streams[index], costNs);
+    if (timeNs >= 0) this.#sim.at(timeNs, this.#kind, index);
   }
 
+  /** When the next operation of a stream is due, ns; -1 at the end of the stream. */
+  #nextTimeNs(state: StreamState, costNs: number): number {
+    if (state.row === state.count && !this.#refill(state)) return -1;
+    const timeNs = state.columns.timeNs[state.row];
+    const now = this.#sim.now;
+    if (!state.open) return now + costNs + timeNs;
+    return timeNs > now ? timeNs : now;
+  }
+
+  #refill(state: StreamState): boolean {
+    state.row = 0;
+    state.count = state.stream.fill(state.columns);
+    if (state.count > 0) return true;
+    if (--this.running === 0) this.#sim.notify(this.finished);
+    return false;
+  }
+
+  /** Runs operations of a stream until something else happens before the next one, or one has to wait. */
   #step(index: number): void {
-    if (this.#stopped) return;
-    const { columns, row } = this.#streams[index];
+    const state = this.#streams[index];
+    for (;;) {
+      if (this.#stopped) return;
+      const costNs = this.#operate(index, state);
+      if (costNs < 0) return;
+      state.row++;
+      const timeNs = this.#nextTimeNs(state, costNs);
+      if (timeNs < 0) return;
+      if (this.#sim.proceed(timeNs, this.#kind)) continue;
+      this.#sim.at(timeNs, this.#kind, index);
+      return;
+    }
+  }
+
+  /** Runs one operation; returns what it takes, ns, or -1 when it goes on as an event or a task of its own. */
+  #operate(index: number, { columns, row }: StreamState): number {
     const guest = this.#guest;
+    const kind = columns.kind[row];
     const handle = columns.handle[row];
     const cpu = columns.cpu[row];
-    const kind = columns.kind[row];
-    if (kind <= Op.free && this.#waitsForLock(index)) return;
+    if (kind <= Op.free && guest.locksUntilNs > this.#sim.now && this.#waitsForLock(index)) return -1;
     this.operations++;
-    let costNs = 0;
-    if (kind === Op.alloc) {
-      costNs = guest.alloc(
-        handle,
-        columns.order[row],
-        columns.migratetype[row],
-        columns.zone[row],
-        cpu,
-      );
-      if (costNs === FAILED || guest.needsUse(handle)) {
-        this.#sim.spawn(this.#finishAlloc(index, costNs));
-        return;
-      }
-      costNs += guest.use(handle, columns.touch[row], cpu);
-    } else if (kind === Op.free) costNs = guest.free(handle, cpu);
-    else if (kind === Op.touch) costNs = guest.touch(handle, columns.touch[row], cpu);
-    this.#streams[index].row++;
-    this.#next(index, costNs);
+    if (kind === Op.free) return guest.free(handle, cpu);
+    if (kind === Op.touch) return guest.touch(handle, columns.touch[row], cpu);
+    if (kind !== Op.alloc) return 0;
+    const costNs = guest.alloc(handle, columns.order[row], columns.migratetype[row], columns.zone[row], cpu);
+    if (costNs !== FAILED && !guest.needsUse(handle)) return costNs + guest.use(handle, columns.touch[row], cpu);
+    this.#sim.spawn(this.#finishAlloc(index, costNs));
+    return -1;
   }
 
   /** While the driver holds the zone lock an operation waits: the step runs again when the lock is free. */

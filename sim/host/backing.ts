@@ -130,8 +130,8 @@ export class Backing implements Host {
 
   /** The guest accesses pages; see {@link Host.touch}. */
   touch(pfn: number, count: number, _write: boolean, cpu: number): number {
-    this.#skipped.clearRange(pfn, count);
-    if (this.#resident.countRange(pfn, count) === count) return 0;
+    if (this.#skipped.count > 0) this.#skipped.clearRange(pfn, count);
+    if (this.#resident.hasAll(pfn, count)) return 0;
     const { kind, costs, pages } = this.#parts;
     const end = pfn + count;
     let ns = 0;

@@ -36,6 +36,7 @@ class Twin {
       else runs.push([member, i, 1]);
     }
     assert.equal(this.bitmap.countRange(page, count), inside);
+    assert.equal(this.bitmap.hasAll(page, count), inside === count);
     for (const wanted of [true, false]) {
       const found: [boolean, number, number][] = [];
       this.bitmap.forEachRun(page, count, wanted, (start, length) => void found.push([wanted, start, length]));
@@ -164,4 +165,16 @@ Deno.test("two sets are counted together as their bits are, whatever is stored a
     assert.equal(a.countBoth(b), both);
     assert.equal(b.countBoth(a), both);
   }));
+});
+
+Deno.test("chunks that become alike huge page by huge page are not stored any more", () => {
+  const bitmap = new PageBitmap(4 * CHUNK);
+  const blocks = Array.from({ length: (4 * CHUNK) / 512 }, (_, i) => i * 512);
+  for (const page of blocks) bitmap.setRange(page, 512);
+  assert.deepEqual([bitmap.count, bitmap.bytes], [4 * CHUNK, 0]);
+  for (const page of blocks.toReversed()) bitmap.clearRange(page, 512);
+  assert.deepEqual([bitmap.count, bitmap.bytes], [0, 0]);
+  bitmap.setRange(CHUNK, 1);
+  bitmap.setRange(CHUNK + 1, CHUNK - 1);
+  assert.deepEqual([bitmap.count, bitmap.bytes], [CHUNK, 0]);
 });
