@@ -27,7 +27,7 @@ export interface MachineParts {
   readonly rep: number;
   /** The decompressed bytes of a file that a workload named. */
   readonly file: (path: string) => Uint8Array;
-  /** Readers of the trace, beside fingerprint and summary. */
+  /** Readers of the trace, beside fingerprint and summary; asked for when the run begins, not when it is built. */
   readonly readers?: (guestPages: readonly number[]) => readonly TraceReader[];
   /** Takes the samples. */
   readonly onSample?: (sample: Sample) => void;
@@ -71,8 +71,8 @@ export interface MachineResult {
   readonly finding: string | undefined;
 }
 
-/** Draining: the workloads have ended, the policies have not. Closing: nothing starts any more. */
-type Phase = "running" | "draining" | "closing" | "done";
+/** Built: nothing was written yet. Draining: the workloads have ended, the policies have not. Closing: nothing starts any more. */
+type Phase = "built" | "running" | "draining" | "closing" | "done";
 
 /** One run. */
 export class Machine {
@@ -83,7 +83,7 @@ export class Machine {
   #parts: MachineParts;
   #fingerprint = new Fingerprint();
   #summary: Summary;
-  #phase: Phase = "running";
+  #phase: Phase = "built";
   #finding: string | undefined;
   #sampledAtNs = -1;
   /** When the next sample is due, ns; Infinity when none is wanted. */
@@ -96,23 +96,11 @@ export class Machine {
     this.#parts = parts;
     const { scenario, rep, file } = parts;
     this.#sampleNs = scenario.output.sample;
-    // The readers need the size of the guests, the guests need the trace: it forwards to a list filled afterwards.
-    const readers: TraceReader[] = [];
-    const trace = new Trace(
-      [{ read: (rows) => readers.forEach((reader) => reader.read(rows)) }],
-      parts.checked ?? false,
-    );
-    this.sim = new Sim(trace);
+    this.sim = new Sim(new Trace([], parts.checked ?? false));
     const memory = new HostMemory(scenario.host.memory, () => this.sim.halt("the host is out of memory"));
     const shared = { sim: this.sim, scenario, rep, memory, costs: costsOf(scenario.costs), file };
     this.guests = scenario.guests.map((spec, index) => new GuestRuntime(shared, spec, index));
-    const guestPages = this.guests.map(({ pages }) => pages);
-    this.#summary = new Summary(guestPages);
-    readers.push(this.#fingerprint, this.#summary, ...(parts.readers?.(guestPages) ?? []));
-    trace.watchLimit(parts.eventsMax ?? Infinity, () => this.sim.pause());
-    for (const guest of this.guests) guest.writeStart();
-    this.#scheduleEnd();
-    if (parts.onSample !== undefined) this.#nextSampleNs = 0;
+    this.#summary = new Summary(this.guests.map(({ pages }) => pages));
   }
 
   /** Rows that the run will write, roughly. */
@@ -129,6 +117,7 @@ export class Machine {
   /** Runs at most `eventsMax` events; true when the run has ended. */
   advance(eventsMax: number): boolean {
     const { sim } = this;
+    if (this.#phase === "built") this.#begin();
     const limit = this.#parts.eventsMax ?? Infinity;
     let left = eventsMax;
     while (this.#phase !== "done" && left > 0) {
@@ -155,6 +144,19 @@ export class Machine {
       else if (end === "until") this.#sampleNow();
     }
     return this.#phase === "done";
+  }
+
+  /** Asks for the readers, and writes the start state to them. */
+  #begin(): void {
+    const { trace } = this.sim;
+    const { readers, eventsMax, onSample } = this.#parts;
+    this.#phase = "running";
+    const guestPages = this.guests.map(({ pages }) => pages);
+    trace.readTo([this.#fingerprint, this.#summary, ...(readers?.(guestPages) ?? [])]);
+    trace.watchLimit(eventsMax ?? Infinity, () => this.sim.pause());
+    for (const guest of this.guests) guest.writeStart();
+    this.#scheduleEnd();
+    if (onSample !== undefined) this.#nextSampleNs = 0;
   }
 
   /** Runs to the end. */

@@ -145,7 +145,7 @@ export class Trace {
   timeNs = 0;
   /** Whether the rows that only checkers need ({@link isCheckOnly}) are wanted. */
   readonly checked: boolean;
-  #readers: TraceReader[];
+  #readers: readonly TraceReader[];
   #rows = new TraceRows();
   #written = 0;
   #counted = 0;
@@ -154,8 +154,14 @@ export class Trace {
 
   /** A trace that hands its rows to `readers`; `checked` asks for the rows that only checkers need. */
   constructor(readers: readonly TraceReader[], checked = false) {
-    this.#readers = [...readers];
+    this.#readers = readers;
     this.checked = checked;
+  }
+
+  /** Hands the rows that are written from now on to these readers instead. */
+  readTo(readers: readonly TraceReader[]): void {
+    this.flush();
+    this.#readers = readers;
   }
 
   /** Rows written so far. */

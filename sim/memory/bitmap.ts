@@ -13,6 +13,9 @@ const CHUNK_WORDS = CHUNK_PAGES / 32;
 /** Changes of at least so many pages of a chunk (a huge page) look whether all of it is alike now. */
 const COLLAPSE_PAGES = 512;
 
+/** A chunk that goes to and fro is kept after so many times: storing it again costs more than its 4 KiB. */
+const COLLAPSES_MAX = 4;
+
 /** The two shared chunks. They are never written. */
 const CLEAR = new Uint32Array(CHUNK_WORDS);
 const SET = new Uint32Array(CHUNK_WORDS).fill(0xffffffff);
@@ -39,12 +42,14 @@ export class PageBitmap {
   /** Number of pages the set can hold. */
   readonly pages: number;
   #chunks: Uint32Array[];
+  #collapses: Uint8Array;
   #count = 0;
 
   /** An empty set. */
   constructor(pages: number) {
     this.pages = pages;
     this.#chunks = new Array(Math.ceil(pages / CHUNK_PAGES)).fill(CLEAR);
+    this.#collapses = new Uint8Array(this.#chunks.length);
   }
 
   /** Pages in the set. */
@@ -213,7 +218,9 @@ export class PageBitmap {
     const word = to[0];
     // The last word first: memory is mostly filled and emptied from one end.
     if (chunk[CHUNK_WORDS - 1] !== word) return;
+    if (this.#collapses[index] === COLLAPSES_MAX) return;
     for (let i = 0; i < CHUNK_WORDS; i++) if (chunk[i] !== word) return;
+    this.#collapses[index]++;
     this.#chunks[index] = to;
   }
 
