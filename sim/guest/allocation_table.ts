@@ -3,6 +3,7 @@
  *
  * One number per handle holds all three, because handles are looked up at random: one miss of the cache instead of three.
  */
+import { grown } from "../memory/grown.ts";
 
 /** A place is (pfn * ZONES + zone) * ORDERS + order + 1, exact up to page 2^41; 0 is no place. */
 const ORDER_STEPS = 16;
@@ -21,7 +22,9 @@ export class AllocationTable {
 
   /** Notes where an allocation is. Its order is at most 14, its zone at most 255. */
   put(handle: number, pfn: number, order: number, zone: number): void {
-    if (handle >= this.#places.length) this.#grow(handle + 1);
+    if (handle >= this.#places.length) {
+      this.#places = grown(this.#places, Math.max(handle + 1, 2 * this.#places.length));
+    }
     this.#places[handle] = pfn * PAGE_STEP + zone * ORDER_STEPS + order + 1;
   }
 
@@ -40,11 +43,5 @@ export class AllocationTable {
     this.order = rest & (ORDER_STEPS - 1);
     this.zone = rest >> 4;
     return true;
-  }
-
-  #grow(size: number): void {
-    const places = new Float64Array(Math.max(size, this.#places.length * 2));
-    places.set(this.#places);
-    this.#places = places;
   }
 }

@@ -10,6 +10,7 @@ import { Event, NONE } from "../core/trace.ts";
 import type { Costs } from "../host/costs.ts";
 import type { HostAction } from "../host/host.ts";
 import { ORDER_PAGES, type Range } from "../memory/range.ts";
+import { BurstRows } from "./burst_rows.ts";
 import type { Guest } from "./guest.ts";
 import { messagesOf } from "./messages.ts";
 import type { HostLink } from "./policy.ts";
@@ -31,14 +32,6 @@ export class DriverCounters {
   unencodable = 0;
 }
 
-interface Row {
-  event: number;
-  pfn: number;
-  order: number;
-  zone: number;
-  costNs: number;
-}
-
 /** The driver of one guest. */
 export class Driver {
   /** Counters for the summary. */
@@ -47,7 +40,7 @@ export class Driver {
   #guest: Guest;
   #link: HostLink;
   #costs: Costs;
-  #rows: Row[] = [];
+  #rows = new BurstRows();
   #holds: Hold[];
   /** Time spent that no row carries yet; charged with the next one. */
   #pendingNs = 0;
@@ -65,7 +58,7 @@ export class Driver {
 
   /** A pass of the policy starts. */
   pass(): void {
-    this.#rows.push({ event: Event.pass, pfn: NONE, order: NONE, zone: NONE, costNs: this.#costs.passNs });
+    this.#rows.push(Event.pass, NONE, NONE, NONE, this.#costs.passNs);
   }
 
   /** Charges the visit of `nodes` list nodes under the lock of a zone. */
@@ -149,20 +142,23 @@ export class Driver {
   commit(): number {
     this.#pendingNs += this.#closeLocks();
     const rows = this.#rows;
-    if (rows.length === 0) return 0;
-    rows[0].costNs += this.#pendingNs;
+    if (rows.count === 0) return 0;
+    rows.costNs[0] += this.#pendingNs;
     this.#pendingNs = 0;
     let totalNs = this.#waitNs;
     this.#waitNs = 0;
     let returned = false;
-    for (const { event, pfn, order, zone, costNs } of rows) {
+    const { trace } = this.#sim;
+    for (let row = 0; row < rows.count; row++) {
+      const event = rows.event[row];
+      const order = rows.order[row];
       const pages = order < 0 ? NONE : ORDER_PAGES[order];
-      const ns = Math.round(costNs);
-      this.#sim.trace.write(event, pfn, pages, order, zone, NONE, NONE, ns, this.#guest.index, NONE);
+      const ns = Math.round(rows.costNs[row]);
+      trace.write(event, rows.pfn[row], pages, order, rows.zone[row], NONE, NONE, ns, this.#guest.index, NONE);
       totalNs += ns;
       returned ||= event === Event.putBack || event === Event.release;
     }
-    rows.length = 0;
+    rows.count = 0;
     if (returned) this.#sim.notify(this.#guest.returned);
     return totalNs;
   }
@@ -187,7 +183,7 @@ export class Driver {
 
   #lock(zone: Zone, event: number, pfn: number, order: number, costNs: number): void {
     this.#holds[zone.index].actsNs += costNs;
-    this.#rows.push({ event, pfn, order, zone: zone.index, costNs });
+    this.#rows.push(event, pfn, order, zone.index, costNs);
   }
 
   /** Ends the lock holds of a burst; returns the time of the visits, ns. Zones have locks of their own. */

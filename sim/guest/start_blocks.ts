@@ -1,4 +1,5 @@
 /** What is allocated when a run starts, in typed columns: a terabyte of small blocks is millions of them. */
+import { grown } from "../memory/grown.ts";
 
 /** Blocks in the order in which they are allocated. */
 export class StartBlocks {
@@ -45,17 +46,9 @@ export class StartBlocks {
 
   #grow(): void {
     const length = Math.max(256, 2 * this.#count);
-    const handle = new Int32Array(length);
-    handle.set(this.#handle);
-    this.#handle = handle;
-    const order = new Uint8Array(length);
-    order.set(this.#order);
-    this.#order = order;
-    const migratetype = new Uint8Array(length);
-    migratetype.set(this.#migratetype);
-    this.#migratetype = migratetype;
-    const pfn = new Float64Array(length);
-    pfn.set(this.#pfn);
-    this.#pfn = pfn;
+    this.#handle = grown(this.#handle, length);
+    this.#order = grown(this.#order, length);
+    this.#migratetype = grown(this.#migratetype, length);
+    this.#pfn = grown(this.#pfn, length);
   }
 }
