@@ -11,7 +11,6 @@ import {
   integer,
   optional,
   type Options,
-  parseField,
   show,
   size,
 } from "./core/options.ts";
@@ -134,35 +133,57 @@ export const HOST: Options<HostOptions> = {
   },
 };
 
-const FORMATS = ["none", "csv"] as const;
 /** What events are written as. */
-export type EventFormat = (typeof FORMATS)[number];
+export type EventFormat = "csv" | "csv.zst";
+
+const FORMATS: readonly string[] = ["csv", "csv.zst"] satisfies EventFormat[];
 
 /** Later formats of the contract, named in the message that refuses them. */
-const LATER_FORMATS = ["csv.zst", "parquet", "perfetto"];
+const LATER_FORMATS = ["parquet", "perfetto"];
 
 /** What a run writes. */
 export interface OutputOptions {
-  /** Format of the events; undefined leaves it to the size of the run. */
-  readonly events?: EventFormat | undefined;
+  /** Formats of the events, none for an empty list; undefined leaves them to the size of the run. */
+  readonly events?: readonly EventFormat[] | undefined;
   /** Time between samples, ns. */
   readonly sample: number;
 }
 
+const formatsSchema = z.unknown().transform((input, context): readonly EventFormat[] => {
+  try {
+    return eventFormats(typeof input === "string" ? input : show(input));
+  } catch (error) {
+    context.addIssue({ code: "custom", message: (error as Error).message });
+    return z.NEVER;
+  }
+}) as unknown as z.ZodType<readonly EventFormat[]>;
+
 /** The options of `output`. */
 export const OUTPUT: Options<OutputOptions> = {
   fields: {
-    events: optional(choice<EventFormat>("csv", FORMATS, { summary: "format of the events: none or csv" })),
+    events: optional(
+      field(formatsSchema, undefined, {
+        summary: "formats of the events: `none`, or `csv` and `csv.zst`, both with a comma",
+      }),
+    ),
     sample: duration("100ms", { summary: "time between samples" }, 1000),
   },
 };
 
-/** Checks a format given on the command line. Throws {@link InputError}. */
-export function eventFormat(name: string): EventFormat {
-  if (LATER_FORMATS.includes(name)) {
-    throw new InputError([], `the format ${name} is not written yet; use ${FORMATS.join(" or ")}`);
-  }
-  return parseField(choice<EventFormat>("csv", FORMATS, { summary: "" }), name, []);
+/** The formats of a text such as `csv,csv.zst`; an empty list for `none`. Throws {@link InputError}. */
+export function eventFormats(text: string): readonly EventFormat[] {
+  if (text === "none") return [];
+  const names = text.split(",").map((name) => name.trim());
+  const refuse = (problem: string): never => {
+    throw new InputError([], `${problem}; use none, ${FORMATS.join(" or ")}, several with a comma`);
+  };
+  names.forEach((name, index) => {
+    if (LATER_FORMATS.includes(name)) refuse(`the format ${name} is not written yet`);
+    if (name === "none") refuse("none stands alone");
+    if (!FORMATS.includes(name)) refuse(`${show(name)} is not a format`);
+    if (names.indexOf(name) < index) refuse(`${name} stands there twice`);
+  });
+  return names as EventFormat[];
 }
 
 const NAME = z.string().min(1).max(200).superRefine((name, context) => {

@@ -34,7 +34,7 @@ export async function inputHashes(loaded: LoadedScenario): Promise<InputHashes> 
 export async function runKey(
   inputs: InputHashes,
   run: LoadedRun,
-  events: EventFormat,
+  events: readonly EventFormat[],
   options: { readonly check: boolean; readonly eventsMax: number },
 ): Promise<string> {
   const { check, eventsMax } = options;

@@ -3,7 +3,7 @@ import { Command, CommanderError, InvalidArgumentError } from "@commander-js/ext
 import { InputError } from "../core/options.ts";
 import { parseSetting, type Setting } from "../grid.ts";
 import type { Registries } from "../scenario.ts";
-import { type EventFormat, eventFormat } from "../scenario_options.ts";
+import { type EventFormat, eventFormats } from "../scenario_options.ts";
 import { VERSION } from "../version.ts";
 import { checkCommand } from "./check_command.ts";
 import { DONE, type Io, UsageError, WRONG } from "./io.ts";
@@ -88,7 +88,11 @@ function addRun(
     .option("--reps <n>", "replications with streams of their own", positive, 1)
     .option("--until <time>", "when the run ends, such as 60s", set("until", "--until"))
     .option("--out <dir>", "folder of the result (default out/<name>)")
-    .option("--events <format>", "none or csv (default: csv for a single run up to 5 million rows)", format)
+    .option(
+      "--events <formats>",
+      "none, csv or csv.zst, several with a comma (default: csv for a single run up to 5 million rows)",
+      formats,
+    )
     .option("--events-max <n>", "the most events of a run", upToLimit, 1e9)
     .option("--sample <time>", "time between samples", set("output.sample", "--sample"))
     .option("--check", "run the invariant checkers; violations give exit status 1", false)
@@ -171,9 +175,9 @@ function upToLimit(text: string): number {
   throw new InvalidArgumentError("At most 1e9 events are allowed.");
 }
 
-function format(text: string): EventFormat {
+function formats(text: string): readonly EventFormat[] {
   try {
-    return eventFormat(text);
+    return eventFormats(text);
   } catch (error) {
     throw new UsageError(`--events ${text}: ${(error as Error).message}`);
   }

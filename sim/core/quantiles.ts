@@ -1,20 +1,25 @@
 /**
  * Quantiles of all the values of a run, exactly: nearest rank, no interpolation and no sketch.
  *
- * Values gather in a buffer; when it is full they are sorted into a list of distinct values with their counts. Costs of
- * events take few distinct values, so a run of a billion rows needs little memory.
+ * Only distinct values are kept, each with how often it was added, in a hash table. Costs of events take few distinct
+ * values, so a value costs one look-up and a run of a billion rows needs little memory; they are sorted when somebody asks.
  */
 
-/** Values that gather before they are sorted for the first time. */
-const PENDING_MIN = 4096;
+/** Places of a table at the start; a power of two, as ever. */
+const PLACES_MIN = 64;
+
+/** A number and its two halves, for the hash. */
+const NUMBER = new Float64Array(1);
+const HALVES = new Int32Array(NUMBER.buffer);
 
 /** A collector of numbers that answers with their quantiles. */
 export class Quantiles {
-  #pending = new Float64Array(PENDING_MIN);
-  #pendingCount = 0;
-  /** Distinct values, ascending, and how often each was added. */
-  #values = new Float64Array(0);
-  #counts = new Float64Array(0);
+  /** Distinct values where {@link #counts} is not 0, in the first free place from that of their hash on. */
+  #values = new Float64Array(PLACES_MIN);
+  #counts = new Float64Array(PLACES_MIN);
+  /** 32 less the bits of a place. */
+  #shift = 26;
+  #distinct = 0;
   #count = 0;
   #max = -Infinity;
 
@@ -30,10 +35,13 @@ export class Quantiles {
 
   /** Adds a value; it must not be NaN. */
   add(value: number): void {
-    if (this.#pendingCount === this.#pending.length) this.#sortIn();
-    this.#pending[this.#pendingCount++] = value;
     this.#count++;
     if (value > this.#max) this.#max = value;
+    const place = this.#placeOf(value);
+    if (this.#counts[place]++ > 0) return;
+    this.#values[place] = value;
+    // At most half full, so that a search ends soon.
+    if (++this.#distinct * 2 > this.#values.length) this.#grow();
   }
 
   /**
@@ -42,37 +50,39 @@ export class Quantiles {
    */
   rank(q: number): number | undefined {
     if (this.#count === 0) return undefined;
-    this.#sortIn();
     const rank = rankOf(q, this.#count);
     let seen = 0;
-    for (let i = 0; i < this.#values.length; i++) {
-      seen += this.#counts[i];
-      if (seen >= rank) return this.#values[i];
+    for (const value of this.#values.filter((_, place) => this.#counts[place] > 0).sort()) {
+      seen += this.#counts[this.#placeOf(value)];
+      if (seen >= rank) return value;
     }
     return this.#max;
   }
 
-  /** Merges the buffer into the distinct values. */
-  #sortIn(): void {
-    const pending = this.#pending.subarray(0, this.#pendingCount).sort();
-    const values = new Float64Array(this.#values.length + pending.length);
-    const counts = new Float64Array(values.length);
-    let distinct = 0;
-    const put = (value: number, count: number) => {
-      if (distinct === 0 || values[distinct - 1] !== value) values[distinct++] = value;
-      counts[distinct - 1] += count;
-    };
-    let next = 0;
-    for (let i = 0; i < this.#values.length; i++) {
-      while (next < pending.length && pending[next] < this.#values[i]) put(pending[next++], 1);
-      put(this.#values[i], this.#counts[i]);
+  /** The place of a value, or the free one where it belongs. */
+  #placeOf(value: number): number {
+    const values = this.#values;
+    const counts = this.#counts;
+    const mask = values.length - 1;
+    NUMBER[0] = value + 0; // -0 is 0
+    // The upper bits of a product depend on all bits of its factors; whole numbers differ in the upper ones of their halves.
+    let place = Math.imul(HALVES[0] ^ Math.imul(HALVES[1], 0x85ebca6b), 0x9e3779b9) >>> this.#shift;
+    while (counts[place] > 0 && values[place] !== value) place = (place + 1) & mask;
+    return place;
+  }
+
+  #grow(): void {
+    const values = this.#values;
+    const counts = this.#counts;
+    this.#values = new Float64Array(2 * values.length);
+    this.#counts = new Float64Array(2 * counts.length);
+    this.#shift--;
+    for (let i = 0; i < values.length; i++) {
+      if (counts[i] === 0) continue;
+      const place = this.#placeOf(values[i]);
+      this.#values[place] = values[i];
+      this.#counts[place] = counts[i];
     }
-    while (next < pending.length) put(pending[next++], 1);
-    this.#values = values.slice(0, distinct);
-    this.#counts = counts.slice(0, distinct);
-    this.#pendingCount = 0;
-    // As many values gather as are there already, so that merging costs a constant number of steps per value.
-    if (distinct > this.#pending.length) this.#pending = new Float64Array(2 * this.#pending.length);
   }
 }
 

@@ -20,7 +20,7 @@ const MINUTE_NS = 60e9;
 const SPECIAL = new Uint8Array(EVENTS.length);
 for (
   const event of [
-    Event.alloc,
+    Event.send,
     Event.hold,
     Event.release,
     Event.isolate,
@@ -42,6 +42,8 @@ export class Summary implements TraceReader {
   #payloadBytes = 0;
   #timeNs = 0;
   #starting = true;
+  /** How many rows of the block that is read belong to the start state. */
+  #startRows = 0;
   #startAllocs = 0;
   #startResidentPages = 0;
   #firstFreeNs: number | undefined;
@@ -66,17 +68,35 @@ export class Summary implements TraceReader {
 
   /** Takes a block of rows. */
   read(rows: TraceRows): void {
-    for (let i = 0; i < rows.count; i++) {
-      const event = rows.event[i];
-      this.#rows[event]++;
-      if (rows.pages[i] > 0) this.#pages[event] += rows.pages[i];
-      if (rows.costNs[i] > 0) this.#costNs[event] += rows.costNs[i];
-      if (rows.bytes[i] > 0 && event === Event.send) this.#payloadBytes += rows.bytes[i];
-      if (event === Event.free) this.#firstFreeNs ??= rows.timeNs[i];
-      this.#starting &&= isStart(rows, i);
-      if (SPECIAL[event] === 1) this.#special(rows, i, event);
+    const { count, event, pages, costNs, order } = rows;
+    if (count === 0) return;
+    const rowsOf = this.#rows;
+    const pagesOf = this.#pages;
+    const costNsOf = this.#costNs;
+    if (this.#starting) this.#findStart(rows);
+    if (this.#firstFreeNs === undefined) this.#findFree(rows);
+    for (let i = 0; i < count; i++) {
+      const code = event[i];
+      rowsOf[code]++;
+      if (pages[i] > 0) pagesOf[code] += pages[i];
+      if (costNs[i] > 0) costNsOf[code] += costNs[i];
+      if (SPECIAL[code] === 1) this.#special(rows, i, code);
+      else if (code === Event.alloc && order[i] === NONE) this.#startAllocs++;
     }
-    if (rows.count > 0) this.#timeNs = rows.timeNs[rows.count - 1];
+    this.#startRows = 0;
+    this.#timeNs = rows.timeNs[count - 1];
+  }
+
+  /** Finds how many of the rows belong to the start state. */
+  #findStart(rows: TraceRows): void {
+    while (this.#startRows < rows.count && isStart(rows, this.#startRows)) this.#startRows++;
+    this.#starting = this.#startRows === rows.count;
+  }
+
+  /** Finds the first free. */
+  #findFree(rows: TraceRows): void {
+    const first = rows.event.subarray(0, rows.count).indexOf(Event.free);
+    if (first >= 0) this.#firstFreeNs = rows.timeNs[first];
   }
 
   /** The figures of the rows so far. */
@@ -87,8 +107,8 @@ export class Summary implements TraceReader {
   #special(rows: TraceRows, i: number, event: number): void {
     const pages = rows.pages[i];
     switch (event) {
-      case Event.alloc:
-        if (rows.order[i] === NONE) this.#startAllocs++;
+      case Event.send:
+        if (rows.bytes[i] > 0) this.#payloadBytes += rows.bytes[i];
         break;
       case Event.hold:
         this.#heldPages += pages;
@@ -126,7 +146,7 @@ export class Summary implements TraceReader {
   #fault(rows: TraceRows, i: number): void {
     const pages = rows.pages[i];
     this.#resident(rows.timeNs[i], pages);
-    if (this.#starting) this.#startResidentPages += pages;
+    if (i < this.#startRows) this.#startResidentPages += pages;
     const dropped = this.#dropped[rows.guest[i]];
     if (dropped.count > 0) this.#refaultPages += dropped.clearRange(rows.pfn[i], pages);
   }

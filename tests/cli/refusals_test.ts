@@ -28,7 +28,7 @@ const REFUSALS: readonly (readonly [what: string, args: string[], sentence: RegE
   [
     "a later format",
     ["SMALL", "--events", "parquet"],
-    /^--events parquet: the format parquet is not written yet; use none or csv$/,
+    /^--events parquet: the format parquet is not written yet; use none, csv or csv\.zst, several with a comma$/,
   ],
   ["an unknown list", ["list", "polices"], /^list polices: unknown list; known are policies, /],
   [

@@ -2,6 +2,7 @@
 import { policies } from "../../policies/mod.ts";
 import type { Io } from "../../sim/cli/io.ts";
 import { runProgram } from "../../sim/cli/program.ts";
+import type { Registries } from "../../sim/scenario.ts";
 import { workloads } from "../../workloads/mod.ts";
 
 /** What a command did. */
@@ -21,7 +22,11 @@ export class CliFolder {
   interrupt: ((now: () => void) => void) | undefined;
 
   /** Runs a command line; relative paths of the user are meant against `userFolder`. */
-  async run(args: readonly string[], userFolder: string = REPOSITORY): Promise<CliResult> {
+  async run(
+    args: readonly string[],
+    userFolder: string = REPOSITORY,
+    registries: Registries = { policies, workloads },
+  ): Promise<CliResult> {
     const result = { status: 0, out: "", err: "" };
     const io: Io = {
       out: (text) => {
@@ -38,7 +43,7 @@ export class CliFolder {
         return () => {};
       },
     };
-    result.status = await runProgram(args, io, { policies, workloads });
+    result.status = await runProgram(args, io, registries);
     return result;
   }
 

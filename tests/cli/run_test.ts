@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { policies } from "../../policies/mod.ts";
+import { workloads } from "../../workloads/mod.ts";
 import { CliFolder, parseCsv, REPOSITORY, SMALL } from "./run_cli.ts";
 
 const EVENT_COLUMNS = "time_ns,actor,event,pfn,pages,order,zone,message,bytes,cost_ns,guest,cpu";
@@ -161,6 +163,24 @@ Deno.test("violations give status 1 under --check and 0 without", async () => {
   assert.equal(status, 1);
   assert.match(err, /^run: \d+ violations: \d+ pages in use were dropped\n$/);
   assert.equal((await folder.run([...args, "--check", "--set", "policy.isolate=true"])).status, 0);
+});
+
+Deno.test("every run is built once: a recording is parsed once for its estimate, its refusals and its run", async () => {
+  using folder = new CliFolder();
+  let built = 0;
+  const counted = workloads.map((plugin): typeof plugin => ({
+    ...plugin,
+    create: (context, options) => {
+      built++;
+      return plugin.create(context, options);
+    },
+  }));
+  const args = [folder.write("small.yaml", SMALL), "--quiet", "--events", "csv", "--check"];
+  const registries = { policies, workloads: counted };
+  assert.equal((await folder.run(args, REPOSITORY, registries)).status, 0);
+  assert.equal(built, 1);
+  assert.equal((await folder.run([...args, "--set", "machine.vcpus=1,2"], REPOSITORY, registries)).status, 0);
+  assert.equal(built, 3);
 });
 
 Deno.test("a folder that is not a result of hintsim is refused, untouched", async () => {

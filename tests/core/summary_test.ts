@@ -97,6 +97,16 @@ Deno.test("every figure of a trace made by hand", () => {
   });
 });
 
+Deno.test("the figures do not depend on where blocks of rows end", () => {
+  const whole = new Summary([2048, 1024]);
+  feed([whole], ROWS);
+  for (const rowsMax of [1, 2, 3, 5, 7, 11]) {
+    const parts = new Summary([2048, 1024]);
+    for (let from = 0; from < ROWS.length; from += rowsMax) feed([parts], ROWS.slice(from, from + rowsMax));
+    assert.deepEqual(parts.result(), whole.result());
+  }
+});
+
 Deno.test("a run without rows has no times and no quantiles", () => {
   const figures = new Summary([1024]).result();
   for (const [name, value] of Object.entries(figures)) {
