@@ -6,7 +6,7 @@
  */
 import type { Distribution } from "../sim/core/distributions.ts";
 import { exponential } from "../sim/core/distributions.ts";
-import { EventHeap } from "../sim/core/event_heap.ts";
+import { LadderQueue } from "../sim/core/ladder_queue.ts";
 import { duration, fraction, type Options } from "../sim/core/options.ts";
 import type { Random } from "../sim/core/random.ts";
 import { Op, type OpColumns, type OpStream, type WorkloadContext } from "../sim/guest/operations.ts";
@@ -77,7 +77,7 @@ class ChurnStream implements OpStream {
   #random: Random;
   #handles: Handles;
   #cpu: number;
-  #due = new EventHeap({ capacity: 1024 });
+  #due = new LadderQueue({ capacity: 1024 });
   #nowNs = 0;
   #nextAllocNs: number;
 

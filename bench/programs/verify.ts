@@ -1,7 +1,7 @@
 /** `sim trace verify` of b2-mixed in a warm process, unpacking and parsing included: `verify.ts REPEATS`. */
-import { recordedOperations } from "../../sim/guest/recorded_ops.ts";
+import { kernel61 } from "../../sim/guest/kernel_6_1.ts";
 import { readRecording } from "../../sim/guest/recording.ts";
-import { verifyBuddy } from "../../sim/guest/replay.ts";
+import { verifyRecording } from "../../sim/guest/replay/verification.ts";
 import { readSnapshots } from "../../sim/guest/snapshot.ts";
 import { unpack } from "../../sim/unpack.ts";
 import { spreadOf } from "../harness.ts";
@@ -15,8 +15,7 @@ async function verify(): Promise<number> {
   const startNs = cpuNs();
   const snapshots = readSnapshots(await read("b2-mixed.snaps.json.gz"));
   const recording = readRecording(await read("b2-mixed.buddy.csv.gz"));
-  const state = snapshots.get("s0")!;
-  const { identical } = verifyBuddy(recordedOperations(recording, state, "s0"), state, snapshots);
+  const { identical } = verifyRecording(recording, snapshots, { level: "buddy", kernel: kernel61 });
   if (!identical) throw new Error("the replay differs from the kernel");
   return (cpuNs() - startNs) / 1e6;
 }

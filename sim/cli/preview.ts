@@ -3,7 +3,8 @@ import { stringify } from "yaml";
 import type { LoadedScenario } from "../load.ts";
 import { formatDuration, formatSize } from "../memory/units.ts";
 import { DONE, type Io } from "./io.ts";
-import { estimateRows, EVENT_ROW_BYTES } from "./run_command.ts";
+import { EVENT_ROW_BYTES } from "./event_choice.ts";
+import { estimateRows } from "./run_command.ts";
 import { formatTable } from "./table.ts";
 
 /** Prints the runs with their estimated size. */

@@ -11,7 +11,8 @@ import { listCommand, LISTS } from "./list_command.ts";
 import { openScenario } from "./open_scenario.ts";
 import { dryRun, printDefaults } from "./preview.ts";
 import { runCommand } from "./run_command.ts";
-import { verifyCommand } from "./trace_command.ts";
+import { addTraceTools } from "./trace_tools.ts";
+import { verifyCommand } from "./verify_command.ts";
 
 const COMMANDS = ["run", "list", "check", "trace", "help"];
 
@@ -51,7 +52,8 @@ function buildProgram(args: readonly string[], io: Io, registries: Registries, s
   addRun(program, args, io, registries, state);
   addOthers(program, io, registries, state);
   const trace = program.command("trace").description("works with recordings of a kernel's page allocator");
-  addVerify(trace, io, state);
+  addVerify(trace, io, registries, state);
+  addTraceTools(trace, args, io, state);
   for (const command of [...program.commands, ...trace.commands]) command.exitOverride().configureOutput(output);
   return program;
 }
@@ -141,16 +143,16 @@ function addOthers(program: Command, io: Io, registries: Registries, state: { st
     });
 }
 
-function addVerify(trace: Command, io: Io, state: { status: number }): void {
+function addVerify(trace: Command, io: Io, registries: Registries, state: { status: number }): void {
   trace.command("verify")
     .description("replays a recording and compares every page and every free list with the kernel's")
     .argument("<file>", "the recording")
     .option("--snapshots <file>", "its snapshots (default: those beside it)")
-    .option("--level <level>", "buddy", "buddy")
-    .option("--kernel <version>", "6.1", "6.1")
+    .option("--level <level>", "what drives: buddy, pcp or reporting", "buddy")
+    .option("--kernel <version>", "6.1 or 6.12 (default: what the snapshots say)")
     .option("--json", "print as JSON", false)
     .action(async (file, { snapshots, level, kernel, json }) => {
-      state.status = await verifyCommand(io, file, { snapshots, level, kernel, json });
+      state.status = await verifyCommand(io, file, { snapshots, level, kernel, json }, registries);
     });
 }
 

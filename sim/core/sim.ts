@@ -4,7 +4,7 @@
  * Events run in the order (time, priority, insertion). A task is a generator that yields what it waits for: a number of
  * nanoseconds or a {@link Signal}. Nothing here is asynchronous and nothing reads the wall clock.
  */
-import { EventHeap } from "./event_heap.ts";
+import { LadderQueue } from "./ladder_queue.ts";
 import { Trace } from "./trace.ts";
 
 /** What a task waits for: a delay in ns, or a signal. */
@@ -27,6 +27,9 @@ export class Signal {
   /** Slots of the waiting tasks, in the order of arrival. For the engine only. */
   readonly waiting: number[] = [];
 }
+
+/** A time that has to be asked of the queue. */
+const UNKNOWN = -1;
 
 /** The priority of an ordinary event; smaller numbers run first at the same time. */
 export const PRIORITY_NORMAL = 0;
@@ -51,7 +54,7 @@ export class Sim {
   /** The trace that the models write. */
   readonly trace: Trace;
   #now = 0;
-  #heap = new EventHeap();
+  #queue = new LadderQueue();
   #handlers: Handler[] = [];
   #names: string[] = [];
   #tasks: (Task | undefined)[] = [];
@@ -63,6 +66,8 @@ export class Sim {
   /** The limits of the present {@link Sim.run}; outside of one no time may pass. */
   #untilNs = -1;
   #stopAt = 0;
+  /** Time of the next event, where it is known: it is asked for after each operation that needs no event. */
+  #nextNs = UNKNOWN;
   readonly #resumeKind: number;
 
   /** A simulation at time 0. Without a trace, rows go nowhere. */
@@ -83,7 +88,7 @@ export class Sim {
 
   /** Events waiting. */
   get pending(): number {
-    return this.#heap.size;
+    return this.#queue.size;
   }
 
   /** Why the run was halted, or undefined. */
@@ -93,7 +98,7 @@ export class Sim {
 
   /** The time of the next event, ns; Infinity when there is none. */
   get nextTimeNs(): number {
-    return this.#heap.peekTimeNs();
+    return this.#queue.peekTimeNs();
   }
 
   /** Names a kind of event and the function that runs it; returns the kind. At most 65,535 kinds. */
@@ -110,7 +115,7 @@ export class Sim {
     if (!(timeNs >= this.#now && timeNs <= TIME_MAX_NS) || Math.floor(timeNs) !== timeNs) {
       throw new RangeError(`Cannot schedule "${this.#names[kind]}" at ${timeNs} ns when it is ${this.#now} ns`);
     }
-    return this.#heap.push(timeNs, priority, kind, target, payload);
+    return this.#push(timeNs, kind, target, payload, priority);
   }
 
   /** Schedules an event `delayNs` from now; see {@link Sim.at}. */
@@ -124,7 +129,9 @@ export class Sim {
    * its event. An event that a handler schedules for itself needs no queue this way.
    */
   proceed(timeNs: number, kind: number): boolean {
-    if (timeNs > this.#untilNs || this.#executed >= this.#stopAt || timeNs >= this.#heap.peekTimeNs()) return false;
+    if (timeNs > this.#untilNs || this.#executed >= this.#stopAt) return false;
+    if (this.#nextNs === UNKNOWN) this.#nextNs = this.#queue.peekTimeNs();
+    if (timeNs >= this.#nextNs) return false;
     if (this.#paused || this.#halted !== undefined || timeNs < this.#now || Math.floor(timeNs) !== timeNs) return false;
     if (timeNs !== this.#now) this.#moveTo(timeNs);
     this.#executed++;
@@ -134,21 +141,22 @@ export class Sim {
 
   /** Takes an event out of the list in constant time; false when it has run or was cancelled. */
   cancel(handle: number): boolean {
-    return this.#heap.cancel(handle);
+    this.#nextNs = UNKNOWN;
+    return this.#queue.cancel(handle);
   }
 
   /** Starts a task: its first step runs as an event of the present instant. */
   spawn(task: Task): void {
     const slot = this.#freeTasks.pop() ?? this.#tasks.length;
     this.#tasks[slot] = task;
-    this.#heap.push(this.#now, PRIORITY_NORMAL, this.#resumeKind, slot, 0);
+    this.#push(this.#now, this.#resumeKind, slot, 0, PRIORITY_NORMAL);
   }
 
   /** Resumes every task that waits for the signal, in the order in which they came. */
   notify(signal: Signal): void {
     const waiting = signal.waiting;
     for (let i = 0; i < waiting.length; i++) {
-      this.#heap.push(this.#now, PRIORITY_NORMAL, this.#resumeKind, waiting[i], 0);
+      this.#push(this.#now, this.#resumeKind, waiting[i], 0, PRIORITY_NORMAL);
     }
     waiting.length = 0;
   }
@@ -181,27 +189,41 @@ export class Sim {
   /** Where the run stands, for messages about limits: the last kind of event, the time, and what waits. */
   where(): string {
     const last = this.#lastKind < 0 ? "the start" : `an event of "${this.#names[this.#lastKind]}"`;
-    return `at ${this.#now} ns, after ${last}, with ${this.#heap.size} events pending`;
+    return `at ${this.#now} ns, after ${last}, with ${this.#queue.size} events pending`;
   }
 
   #loop(): RunEnd {
-    const heap = this.#heap;
+    const queue = this.#queue;
+    const handlers = this.#handlers;
     while (this.#halted === undefined) {
       if (this.#paused) return "paused";
-      const timeNs = heap.peekTimeNs();
-      if (timeNs === Infinity) return "done";
-      if (timeNs > this.#untilNs) {
-        if (this.#untilNs > this.#now) this.#moveTo(this.#untilNs);
-        return "until";
-      }
-      if (this.#executed >= this.#stopAt) return "limit";
-      heap.pop();
+      if (this.#executed >= this.#stopAt) return this.#endAtLimit();
+      if (!queue.popUntil(this.#untilNs)) return this.#endWithout();
+      const { kind, timeNs } = queue;
+      this.#nextNs = UNKNOWN;
       if (timeNs !== this.#now) this.#moveTo(timeNs);
       this.#executed++;
-      this.#lastKind = heap.kind;
-      this.#handlers[heap.kind](heap.target, heap.payload);
+      this.#lastKind = kind;
+      handlers[kind](queue.target, queue.payload);
     }
     return "halted";
+  }
+
+  /** No event is due: none is left, or the limit of time is reached. */
+  #endWithout(): RunEnd {
+    if (this.#queue.size === 0) return "done";
+    if (this.#untilNs > this.#now) this.#moveTo(this.#untilNs);
+    return "until";
+  }
+
+  /** As many events as wanted have run; where nothing more is due that is the reason to end. */
+  #endAtLimit(): RunEnd {
+    return this.#queue.peekTimeNs() > this.#untilNs ? this.#endWithout() : "limit";
+  }
+
+  #push(timeNs: number, kind: number, target: number, payload: number, priority: number): number {
+    if (timeNs < this.#nextNs) this.#nextNs = timeNs;
+    return this.#queue.push(timeNs, priority, kind, target, payload);
   }
 
   #moveTo(timeNs: number): void {

@@ -119,6 +119,34 @@ export interface RecordedZone {
   readonly watermarks: readonly [number, number, number];
 }
 
+/** The lists of one CPU and zone as a recording describes them. */
+export interface RecordedPerCpu {
+  /** Index of the zone. */
+  readonly zone: number;
+  /** The CPU. */
+  readonly cpu: number;
+  /** Pages of one ordinary refill or drain. */
+  readonly batch: number;
+  /** Pages that may be kept. */
+  readonly high: number;
+  /** 6.12: the least and the most that `high` moves between; else both are `high`. */
+  readonly highMin: number;
+  /** See {@link RecordedPerCpu.highMin}. */
+  readonly highMax: number;
+  /** 6.1: how often the drain was doubled. */
+  readonly freeFactor: number;
+  /** 6.12: how often the refill was doubled. */
+  readonly allocFactor: number;
+  /** 6.12: pages freed one after the other. */
+  readonly freeCount: number;
+  /** 6.12: flags of the lists; 1 the block freed last was of order 1 to 3, 2 all is drained only from a batch on. */
+  readonly flags: number;
+  /** The fourteen lists, heads first. */
+  readonly lists: readonly (readonly number[])[];
+  /** 6.1: the types as which their pages were freed. */
+  readonly types: readonly (readonly number[])[] | undefined;
+}
+
 /** Free lists, zones and pageblock types at one moment of a recording. */
 export interface RecordedState {
   /** Pages of the guest's physical address space. */
@@ -134,6 +162,10 @@ export interface RecordedState {
   }[];
   /** Heads of the blocks marked Reported. */
   readonly reported: readonly number[];
+  /** The per-CPU lists, where they were recorded. */
+  readonly perCpu: readonly RecordedPerCpu[];
+  /** The kernel generation that was recorded, where the file says it. */
+  readonly kernel: string | undefined;
   /** The migratetype of a pageblock by its number, or -1 where it is not known. */
   pageblockType(block: number): number;
 }

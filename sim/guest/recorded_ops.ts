@@ -1,21 +1,20 @@
 /**
  * Turning a recording into operations: allocations get numbers, so that a run does not depend on the pages a kernel chose.
  *
- * Only the rows at which pages leave or join the zone free lists are operations: Z (refill), D (drain), O and P (freed past the
- * per-CPU lists). The page of each row stays beside its operation, for verification.
+ * Only the rows at which pages leave or join the zone free lists are operations: Z (refill), X (6.12: taken from another type),
+ * I (taken by compaction or the driver), D (drain), O and P (freed past the per-CPU lists), U (put back). A block that is given
+ * back in other parts than it was taken in becomes one allocation for each part.
  */
 import { InputError } from "../core/options.ts";
 import { PageBitmap } from "../memory/bitmap.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
-import { ORDER_MAX } from "./allocator.ts";
+import { MOVABLE, ORDER_MAX } from "./allocator.ts";
 import { Op, OpColumns, type RecordedState } from "./operations.ts";
+import { PartsOfBlocks } from "./recorded_parts.ts";
 import type { Recording } from "./recording.ts";
 import { StartBlocks } from "./start_blocks.ts";
 
-const CODE = { Z: 90, D: 68, O: 79, P: 80, S: 83 } as const;
-
-/** Events that move free blocks without an allocation or a free. */
-const UNREPLAYED = "IUTHz";
+const SNAPSHOT = "S".charCodeAt(0);
 
 /** The operations of a recording from a snapshot on. */
 export interface RecordedOperations {
@@ -23,16 +22,10 @@ export interface RecordedOperations {
   readonly columns: OpColumns;
   /** Number of operations. */
   readonly count: number;
-  /** The row of the file (the header is 1) of each operation. */
-  readonly rows: Float64Array;
   /** What was in use at the snapshot and is freed later. */
   readonly start: StartBlocks;
-  /** Snapshots after the start: tag, and how many operations stand before it. */
-  readonly marks: readonly { readonly tag: string; readonly before: number; readonly row: number }[];
   /** Time of the last row, ns since the snapshot. */
   readonly durationNs: number;
-  /** Rows that moved free blocks and are not replayed, by event: isolation, put-back, rotation, moved pageblocks. */
-  readonly ignored: ReadonlyMap<string, number>;
 }
 
 /** Reads operations from the snapshot `tag` on. Throws {@link InputError} naming the row. */
@@ -47,7 +40,7 @@ export function recordedOperations(
 class Reader {
   #recording: Recording;
   #state: RecordedState | undefined;
-  /** Handle + 1 of the allocation that starts at a page. */
+  /** Handle of the allocation that starts at a page. */
   #owner = new Map<number, number>();
   #orders: number[] = [];
   /** Pages known to be in use, and pages known to be free; without a snapshot nothing is known at first. */
@@ -58,6 +51,8 @@ class Reader {
   #start = new StartBlocks();
   #handles = 0;
   #free: number[] = [];
+  #columns = new OpColumns(0);
+  #count = 0;
 
   constructor(recording: Recording, state: RecordedState | undefined) {
     this.#recording = recording;
@@ -74,49 +69,51 @@ class Reader {
   }
 
   read(tag: string): RecordedOperations {
-    const { count, event, deltaUs, text } = this.#recording;
-    let row = 0;
-    if (this.#state !== undefined) {
-      while (row < count && !(event[row] === CODE.S && text.get(row) === tag)) row++;
-      if (row === count) throw new InputError([], `the recording has no snapshot ${JSON.stringify(tag)}`);
-    }
-    const columns = new OpColumns(count - row);
-    const rows = new Float64Array(count - row);
-    const marks: { tag: string; before: number; row: number }[] = [];
-    const ignored = new Map<string, number>();
-    let operations = 0;
+    const { count, deltaUs } = this.#recording;
+    const first = this.#firstRow(tag);
+    const parts = new PartsOfBlocks(this.#recording, first, this.#state && (this.#state.kernel ?? "6.1"));
+    this.#columns = new OpColumns(parts.operations);
     let timeNs = 0;
-    const first = row;
-    for (; row < count; row++) {
+    for (let row = first; row < count; row++) {
       if (row > first) timeNs += deltaUs[row] * 1000;
       if (timeNs > Number.MAX_SAFE_INTEGER) throw problem(row, "the times add up to more than 2^53 ns");
-      const kind = event[row];
-      if (kind === CODE.S) marks.push({ tag: text.get(row)!, before: operations, row: row + 2 });
-      const name = String.fromCharCode(kind);
-      if (UNREPLAYED.includes(name)) ignored.set(name, (ignored.get(name) ?? 0) + 1);
-      if (kind !== CODE.Z && kind !== CODE.D && kind !== CODE.O && kind !== CODE.P) continue;
-      rows[operations] = row + 2;
-      if (kind === CODE.Z) this.#alloc(columns, operations++, row, timeNs);
-      else this.#freeRow(columns, operations++, row, timeNs);
+      this.#row(parts, row, timeNs);
     }
-    return { columns, count: operations, rows, start: this.#start, marks, durationNs: timeNs, ignored };
+    return { columns: this.#columns, count: this.#count, start: this.#start, durationNs: timeNs };
   }
 
-  #alloc(columns: OpColumns, at: number, row: number, timeNs: number): void {
-    const { pfn, order, migratetype, cpu } = this.#recording;
-    const pages = ORDER_PAGES[order[row]];
-    const zone = this.#zoneOf(pfn[row], pages, row);
-    if (pfn[row] % pages !== 0) throw problem(row, `page ${pfn[row]} is not aligned to order ${order[row]}`);
-    if (this.#used.countRange(pfn[row], pages) > 0) throw problem(row, `allocates page ${pfn[row]}, which is in use`);
-    this.#setUsed(pfn[row], pages, true);
-    this.#allocated.setRange(pfn[row], pages);
+  #firstRow(tag: string): number {
+    if (this.#state === undefined) return 0;
+    const { count, event, text } = this.#recording;
+    for (let row = 0; row < count; row++) if (event[row] === SNAPSHOT && text.get(row) === tag) return row;
+    throw new InputError([], `the recording has no snapshot ${JSON.stringify(tag)}`);
+  }
+
+  #row(parts: PartsOfBlocks, row: number, timeNs: number): void {
+    const { pfn, order, migratetype } = this.#recording;
+    if (parts.gives(row)) this.#freeRow(row, timeNs);
+    if (!parts.takes(row)) return;
+    const type = migratetype[row] < 0 || parts.captured(row) ? MOVABLE : migratetype[row];
+    const split = parts.partsOf(row);
+    if (split === undefined) return this.#alloc(row, pfn[row], order[row], type, timeNs);
+    for (let part = 0; part < split.length; part += 2) this.#alloc(row, split[part], split[part + 1], type, timeNs);
+  }
+
+  #alloc(row: number, pfn: number, order: number, migratetype: number, timeNs: number): void {
+    const pages = ORDER_PAGES[order];
+    const zone = this.#zoneOf(pfn, pages, row);
+    if (pfn % pages !== 0) throw problem(row, `page ${pfn} is not aligned to order ${order}`);
+    if (this.#used.countRange(pfn, pages) > 0) throw problem(row, `allocates page ${pfn}, which is in use`);
+    this.#setUsed(pfn, pages, true);
+    this.#allocated.setRange(pfn, pages);
     const handle = this.#free.pop() ?? this.#handles++;
-    this.#owner.set(pfn[row], handle);
-    this.#orders[handle] = order[row];
-    columns.set(at, Op.alloc, handle, order[row], migratetype[row], timeNs, pages, cpu[row], zone, pfn[row]);
+    this.#owner.set(pfn, handle);
+    this.#orders[handle] = order;
+    const cpu = this.#recording.cpu[row];
+    this.#columns.set(this.#count++, Op.alloc, handle, order, migratetype, timeNs, pages, cpu, zone, pfn);
   }
 
-  #freeRow(columns: OpColumns, at: number, row: number, timeNs: number): void {
+  #freeRow(row: number, timeNs: number): void {
     const { pfn, order, migratetype, cpu } = this.#recording;
     const pages = ORDER_PAGES[order[row]];
     const zone = this.#zoneOf(pfn[row], pages, row);
@@ -124,27 +121,26 @@ class Reader {
     if (this.#unused.countRange(pfn[row], pages) > 0) {
       throw problem(row, `frees page ${pfn[row]}, which is not allocated`);
     }
-    let handle = this.#owner.get(pfn[row]);
-    if (handle === undefined) {
-      if (this.#allocated.countRange(pfn[row], pages) > 0) {
-        throw problem(
-          row,
-          `frees page ${pfn[row]} with order ${order[row]}, which is not how its pages were allocated`,
-        );
-      }
-      handle = this.#handles++;
-      this.#start.add(handle, order[row], migratetype[row], pfn[row]);
-    } else if (this.#orders[handle] !== order[row]) {
-      throw problem(
-        row,
-        `frees page ${pfn[row]} with order ${order[row]}, allocated with order ${this.#orders[handle]}`,
-      );
-    }
+    const handle = this.#ownerOf(row, pages);
     this.#owner.delete(pfn[row]);
     this.#setUsed(pfn[row], pages, false);
     this.#allocated.clearRange(pfn[row], pages);
-    columns.set(at, Op.free, handle, order[row], migratetype[row], timeNs, 0, cpu[row], zone, pfn[row]);
+    const type = Math.max(0, migratetype[row]);
+    this.#columns.set(this.#count++, Op.free, handle, order[row], type, timeNs, 0, cpu[row], zone, pfn[row]);
     this.#free.push(handle);
+  }
+
+  /** The handle of the block that a row gives back; a new one when it was in use at the start. */
+  #ownerOf(row: number, pages: number): number {
+    const { pfn, order, migratetype } = this.#recording;
+    const owner = this.#owner.get(pfn[row]);
+    if (owner !== undefined && this.#orders[owner] === order[row]) return owner;
+    if (this.#allocated.countRange(pfn[row], pages) > 0) {
+      throw problem(row, `frees page ${pfn[row]} with order ${order[row]}, which is not how its pages were allocated`);
+    }
+    const handle = this.#handles++;
+    this.#start.add(handle, order[row], Math.max(0, migratetype[row]), pfn[row]);
+    return handle;
   }
 
   #setUsed(pfn: number, pages: number, used: boolean): void {
@@ -155,12 +151,13 @@ class Reader {
   #zoneOf(pfn: number, pages: number, row: number): number {
     if (this.#state === undefined) return -1;
     const { zones } = this.#state;
-    const zone = zones.findIndex(({ startPfn, spannedPages }) => pfn >= startPfn && pfn < startPfn + spannedPages);
-    if (zone < 0) throw problem(row, `page ${pfn} lies outside of every zone`);
-    if (pfn + pages > zones[zone].startPfn + zones[zone].spannedPages) {
+    for (let zone = 0; zone < zones.length; zone++) {
+      const { startPfn, spannedPages } = zones[zone];
+      if (pfn < startPfn || pfn >= startPfn + spannedPages) continue;
+      if (pfn + pages <= startPfn + spannedPages) return zone;
       throw problem(row, `the ${pages} pages from ${pfn} on end outside of their zone`);
     }
-    return zone;
+    throw problem(row, `page ${pfn} lies outside of every zone`);
   }
 }
 

@@ -29,7 +29,10 @@ export interface Recording {
   readonly migratetype: Int8Array;
   /** CPU, 0 where the recording has one CPU. */
   readonly cpu: Int16Array;
-  /** The x column of the rows whose event is a text: S (snapshot tag) and M (mark). */
+  /**
+   * The x column of the rows where it says more than flags: S (snapshot tag), M (mark), X, K, T, C, c, R, P, H; of D, O and P
+   * rows only the word `captured`.
+   */
   readonly text: ReadonlyMap<number, string>;
 }
 
@@ -43,6 +46,17 @@ const DIGIT_0 = 48;
 /** Reads the decompressed bytes of a recording. Throws {@link InputError} with path `["row", n]`; the header is row 1. */
 export function readRecording(bytes: Uint8Array): Recording {
   return new Reader(bytes).read();
+}
+
+/** Events whose x column is kept. */
+const TOLD_EVENTS = new Uint8Array(128);
+for (const event of "XKTCcRPH") TOLD_EVENTS[event.charCodeAt(0)] = 1;
+
+const LETTER_C = 99;
+
+/** Whether the x column of a row is kept: where it matters, and wherever it is the word `captured`. */
+function isTold(event: number, first: number): boolean {
+  return TOLD_EVENTS[event] === 1 || first === LETTER_C;
 }
 
 class Reader {
@@ -103,7 +117,9 @@ class Reader {
     into.migratetype[row] = this.#number("mt", !needsBlock, MIGRATETYPE_COUNT - 1);
     if (event === 83 || event === 77) into.text.set(row, this.#rest(hasCpu));
     else {
+      const start = this.#at;
       while (!this.#atCellEnd()) this.#at++;
+      if (isTold(event, this.#bytes[start])) into.text.set(row, this.#text(start));
       if (hasCpu && this.#bytes[this.#at] === COMMA) {
         this.#at++;
         into.cpu[row] = Math.max(0, this.#number("cpu", true, 4095, true));
@@ -135,6 +151,10 @@ class Reader {
     if (value > max) throw this.#problem(`${value} is too large for ${name}, at most ${max}`);
     if (!last) this.#at++;
     return empty ? -1 : value;
+  }
+
+  #text(start: number): string {
+    return new TextDecoder().decode(this.#bytes.subarray(start, this.#at));
   }
 
   /** The present cell, for messages. */

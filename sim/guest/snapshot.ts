@@ -3,7 +3,7 @@ import { z } from "zod";
 import { field, InputError, parseField, show } from "../core/options.ts";
 import { ORDER_MAX } from "./allocator.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
-import type { RecordedState, RecordedZone } from "./operations.ts";
+import type { RecordedPerCpu, RecordedState, RecordedZone } from "./operations.ts";
 
 /** The most pages of a recorded guest: 2 TiB. */
 const PAGES_MAX = 2 ** 29;
@@ -19,7 +19,33 @@ const zoneSchema = z.object({
   present: pages,
 });
 
+/** Lists of one CPU and zone. */
+const LISTS = 14;
+
+/** A list of whole numbers, looked at by one function: per-CPU lists hold tens of thousands. */
+function numbersTo(max: number) {
+  const fits = (value: unknown) => Number.isInteger(value) && (value as number) >= 0 && (value as number) <= max;
+  return z.custom<number[]>((value) => Array.isArray(value) && value.every(fits), {
+    error: `wanted is a list of whole numbers from 0 to ${max}`,
+  });
+}
+
+const perCpuSchema = z.object({
+  high: pages,
+  batch: pages.min(1),
+  lists: z.array(numbersTo(2 * PAGES_MAX)).length(LISTS),
+  mts: z.array(numbersTo(4)).length(LISTS).optional(),
+  free_factor: z.int().min(0).max(16).default(0),
+  high_min: pages.optional(),
+  high_max: pages.optional(),
+  flags: z.int().min(0).max(255).default(0),
+  alloc_factor: z.int().min(0).max(16).default(0),
+  free_count: z.int().min(0).max(2 ** 15).default(0),
+});
+
 const snapshotSchema = z.object({
+  kernel: z.string().nullish(),
+  pcp: z.array(z.tuple([z.int().min(0), z.int().min(0).max(4095), perCpuSchema])).default([]),
   npages: z.int().min(1).max(PAGES_MAX),
   zones: z.array(zoneSchema).min(1),
   free: z.array(z.tuple([z.int().min(0), z.int().min(0).max(ORDER_MAX), z.int().min(0).max(4), z.array(pages)])),
@@ -66,8 +92,32 @@ function toState(tag: string, snapshot: Snapshot): RecordedState {
     for (const pfn of pfns) checkBlock([tag, "free", list], zones[zone], pfn, order, taken);
     return { zone, order, migratetype, pfns };
   });
-  const blockType = pageblockTypes(tag, snapshot);
-  return { pages: snapshot.npages, zones, free, reported: snapshot.reported, pageblockType: blockType };
+  return {
+    pages: snapshot.npages,
+    zones,
+    free,
+    reported: snapshot.reported,
+    perCpu: snapshot.pcp.filter(([zone]) => zone < zones.length).map(perCpuOf),
+    kernel: snapshot.kernel ?? undefined,
+    pageblockType: pageblockTypes(tag, snapshot),
+  };
+}
+
+function perCpuOf([zone, cpu, lists]: Snapshot["pcp"][number]): RecordedPerCpu {
+  return {
+    zone,
+    cpu,
+    batch: lists.batch,
+    high: lists.high,
+    highMin: lists.high_min ?? lists.high,
+    highMax: lists.high_max ?? lists.high,
+    freeFactor: lists.free_factor,
+    allocFactor: lists.alloc_factor,
+    freeCount: lists.free_count,
+    flags: lists.flags,
+    lists: lists.lists,
+    types: lists.mts,
+  };
 }
 
 function checkZone(

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { EventHeap, type EventHeapOptions } from "../../sim/core/event_heap.ts";
+import { EventHeap, type EventHeapOptions } from "./event_heap.ts";
 import { type Random, randomStream } from "../../sim/core/random.ts";
 
 interface Event {

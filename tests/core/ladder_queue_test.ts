@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { pareto } from "../../sim/core/distributions.ts";
-import { EventHeap } from "../../sim/core/event_heap.ts";
+import { EventHeap } from "./event_heap.ts";
 import type { EventSlotsOptions } from "../../sim/core/event_slots.ts";
 import { LadderQueue } from "../../sim/core/ladder_queue.ts";
 import { type Random, randomStream } from "../../sim/core/random.ts";
@@ -222,6 +222,29 @@ Deno.test("times that crowd at every scale: more rungs would be needed than ther
       // Just above the present time, at a scale that shrinks: the bottom is divided again and again.
       if (i % 3 === 0) pair.push(Math.min(TIME_END_NS, pair.nowNs + random.nextBelow(2 ** (1 + i % 40))));
     }
+  }
+  pair.drain();
+});
+
+Deno.test("a long run of one time takes events before it and between its priorities", () => {
+  const random = randomStream(1, 0, "ladder queue long run");
+  const pair = new Pair();
+  for (let round = 0; round < 20; round++) {
+    const startNs = pair.nowNs;
+    const tieNs = startNs + 1e6;
+    for (let i = 0; i < 100; i++) pair.push(tieNs, random.nextBelow(3));
+    for (let i = 0; i < 50; i++) pair.push(tieNs + 1e6 + random.nextBelow(1e9));
+    pair.push(tieNs - 1);
+    pair.pop();
+    pair.peek(); // the run has one time, and rungs lie above it
+    // More than the run may have, so that it has to be divided while events are beside it.
+    const inPriority = round % 2 === 0;
+    for (let i = 0; i < 700; i++) {
+      if (inPriority) pair.push(tieNs, random.nextBelow(5) - 1);
+      else pair.push(startNs + random.nextBelow(1e6));
+      if (i % 3 === 0) pair.pop();
+    }
+    while (pair.queue.size > 20) pair.pop();
   }
   pair.drain();
 });
