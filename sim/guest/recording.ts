@@ -48,9 +48,17 @@ export function readRecording(bytes: Uint8Array): Recording {
   return new Reader(bytes).read();
 }
 
+function eventTable(events: string): Uint8Array {
+  const table = new Uint8Array(256);
+  for (const event of events) table[event.charCodeAt(0)] = 1;
+  return table;
+}
+
 /** Events whose x column is kept. */
-const TOLD_EVENTS = new Uint8Array(128);
-for (const event of "XKTCcRPH") TOLD_EVENTS[event.charCodeAt(0)] = 1;
+const TOLD_EVENTS = eventTable("XKTCcRPH");
+/** Events that need a page and an order, and those that need a migratetype. */
+const BLOCK_EVENTS = eventTable("ZDOPXIUTz");
+const TYPE_EVENTS = eventTable("ZDOPXUz");
 
 const LETTER_C = 99;
 
@@ -111,10 +119,11 @@ class Reader {
     }
     into.event[row] = event;
     this.#at += 2;
-    const needsBlock = "ZDOP".includes(String.fromCharCode(event));
+    const needsBlock = BLOCK_EVENTS[event] === 1;
+    const needsType = TYPE_EVENTS[event] === 1;
     into.pfn[row] = this.#number("pfn", !needsBlock, PFN_MAX);
     into.order[row] = this.#number("order", !needsBlock, ORDER_MAX);
-    into.migratetype[row] = this.#number("mt", !needsBlock, MIGRATETYPE_COUNT - 1);
+    into.migratetype[row] = this.#number("mt", !needsType, MIGRATETYPE_COUNT - 1);
     if (event === 83 || event === 77) into.text.set(row, this.#rest(hasCpu));
     else {
       const start = this.#at;
