@@ -7,6 +7,7 @@ import { Event, NONE } from "./core/trace.ts";
 import { Worker } from "./core/worker.ts";
 import { Driver } from "./guest/driver.ts";
 import { Guest } from "./guest/guest.ts";
+import { kernels } from "./guest/kernels.ts";
 import { carve, layoutZones, zonesOfState } from "./guest/layout.ts";
 import type { Workload, WorkloadContext } from "./guest/operations.ts";
 import type { HintingPolicy } from "./guest/policy.ts";
@@ -22,6 +23,9 @@ import type { GuestSpec, Scenario, WorkloadSpec } from "./scenario.ts";
 import { Link } from "./virtio/link.ts";
 import { Hypercall, type Transport, type TransportParts } from "./virtio/transport.ts";
 import { Virtqueue } from "./virtio/virtqueue.ts";
+
+/** Time between two rounds of the statistics worker, ns (sysctl_stat_interval, one second). */
+const DECAY_NS = 1e9;
 
 /** Memory of a guest when neither scenario nor workload says. */
 const MEMORY_DEFAULT = 4 * 2 ** 30;
@@ -86,8 +90,9 @@ export class GuestRuntime {
     const shared = { trace: sim.trace, costs, guest: index };
     const { backing: kind } = scenario.host;
     this.backing = new Backing({ ...shared, memory, judge: this.#judge, kind, pages: this.pages });
-    const { initOnAlloc } = spec.machine;
-    this.guest = new Guest({ sim, index, zones, host: this.backing, judge: this.#judge, costs, initOnAlloc });
+    const { initOnAlloc, perCpu, vcpus } = spec.machine;
+    const guestParts = { sim, index, zones, host: this.backing, judge: this.#judge, costs, initOnAlloc };
+    this.guest = new Guest({ ...guestParts, perCpu: perCpu ? vcpus : 0 });
     const queue: TransportParts = { sim, host: this.backing, costs, guest: index };
     const transport: Transport = scenario.transport.kind === "hypercall"
       ? new Hypercall(queue)
@@ -165,9 +170,21 @@ export class GuestRuntime {
   #start(): void {
     for (const stream of this.workload.streams) this.vcpus.start(stream);
     this.policy.start?.();
+    if (this.#spec.machine.perCpu && this.#spec.machine.kernel !== "6.1") this.#scheduleDecay();
     if (this.policy.onRequest !== undefined && this.#spec.policy.plugin.needs.includes("requests")) {
       this.#scheduleRequests((this.#spec.policy.options as { requests: Requests }).requests);
     }
+  }
+
+  /** Idle pages of per-CPU lists go back (`vmstat_update`), as long as anything else happens. */
+  #scheduleDecay(): void {
+    const { sim } = this.#parts;
+    const kind = sim.register("vmstat", () => {
+      if (this.link.closing) return;
+      this.guest.decayPerCpu();
+      if (sim.pending > 0) sim.after(DECAY_NS, kind);
+    });
+    sim.after(DECAY_NS, kind);
   }
 
   /** The host's requests. One that comes while the driver still answers another is not made. */
@@ -246,8 +263,9 @@ function makeWorkload(parts: RunParts, spec: GuestSpec, guest: number, memoryPag
 }
 
 function zonesFor(spec: GuestSpec, workload: Workload, memoryBytes: number): Zone[] {
-  if (workload.state !== undefined) return inWorkload(spec.workload.path, () => zonesOfState(workload.state!));
-  const zones = layoutZones(memoryBytes, spec.machine.thp);
+  const kernel = kernels.find(({ version }) => version === spec.machine.kernel)!;
+  if (workload.state !== undefined) return inWorkload(spec.workload.path, () => zonesOfState(workload.state!, kernel));
+  const zones = layoutZones(memoryBytes, spec.machine.thp, kernel);
   const { start } = workload;
   for (let n = 0; n < start.count; n++) {
     const pfn = start.pfn(n);

@@ -37,14 +37,15 @@ export function sampleGuest(timeNs: number, guest: Guest, host: Host, presentPag
   const freePages = guest.freePages;
   let hugePages = 0;
   for (let order = PAGEBLOCK_ORDER; order <= ORDER_MAX; order++) hugePages += orders[order] * ORDER_PAGES[order];
-  const usedPages = presentPages - freePages - guest.isolatedPages - guest.heldPages;
+  const { perCpuPages } = guest;
+  const usedPages = presentPages - freePages - perCpuPages - guest.isolatedPages - guest.heldPages;
   return [
     timeNs,
     guest.index,
     host.residentBytes,
     freePages * PAGE_SIZE,
     hugePages * PAGE_SIZE,
-    0,
+    perCpuPages * PAGE_SIZE,
     guest.isolatedPages * PAGE_SIZE,
     usedPages * PAGE_SIZE,
     0,
@@ -55,9 +56,11 @@ export function sampleGuest(timeNs: number, guest: Guest, host: Host, presentPag
   ];
 }
 
-/** What is neither owned nor with the driver is free: counting bits is much cheaper than walking the lists. */
+/** What is neither owned nor kept by the driver or a CPU is free: counting bits is much cheaper than walking the lists. */
 function residentFreePages(guest: Guest, host: Host): number {
-  if (guest.isolatedPages + guest.heldPages === 0) return host.residentBytes / PAGE_SIZE - host.residentOwnedPages();
+  if (guest.isolatedPages + guest.heldPages + guest.perCpuPages === 0) {
+    return host.residentBytes / PAGE_SIZE - host.residentOwnedPages();
+  }
   let pages = 0;
   for (const zone of guest.zones) {
     zone.forEachFree((pfn, order) => {

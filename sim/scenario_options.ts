@@ -14,6 +14,7 @@ import {
   show,
   size,
 } from "./core/options.ts";
+import { kernels } from "./guest/kernels.ts";
 import { type BackingKind, BACKINGS } from "./host/backing.ts";
 import { costProfiles } from "./host/costs.ts";
 
@@ -27,6 +28,8 @@ export interface MachineOptions {
   readonly thp: boolean;
   /** Kernel generation. */
   readonly kernel: string;
+  /** Whether the CPUs keep pages of their own. */
+  readonly perCpu: boolean;
   /** What the host backs at the start. */
   readonly resident: "none" | "used" | "all";
   /** Whether the kernel zeroes what it allocates. */
@@ -69,7 +72,11 @@ export const MACHINE: Options<MachineOptions> = {
     ),
     vcpus: integer(4, 1, 1024, { summary: "virtual CPUs" }),
     thp: flag(true, { summary: "transparent huge pages, which raise the watermarks", source: "mm/khugepaged.c" }),
-    kernel: choice<string>("6.1", ["6.1"], { summary: "kernel generation, a text" }),
+    kernel: choice<string>("6.1", kernels.map(({ version }) => version), { summary: "kernel generation, a text" }),
+    perCpu: flag(false, {
+      summary: "each CPU keeps pages of orders 0 to 3 and 9 of its own, which the free lists do not show",
+      source: "mm/page_alloc.c struct per_cpu_pages",
+    }),
     resident: choice<"none" | "used" | "all">("used", ["none", "used", "all"], {
       summary: "what the host backs at the start",
     }),

@@ -39,22 +39,37 @@ export interface Allocator {
   readonly freePages: number;
   /** Pages on the free lists whose block is marked Reported. */
   readonly reportedPages: number;
+  /** Bytes of list entries that were ever in use, for the tests and for reports of memory. */
+  readonly arenaBytes: number;
   /** Free blocks of an order, all migratetypes (the kernel's nr_free). */
   nrFree(order: number): number;
   /** Takes 2^order pages from the lists of one migratetype, smallest block first; the first page, or -1. */
   alloc(order: number, migratetype: number): number;
   /** Gives back 2^order pages to the list of `migratetype`, merging; returns the order of the block they are in now. */
   free(pfn: number, order: number, migratetype: number, toTail?: boolean): number;
+  /** Takes blocks of an order into `out`, just as so many calls of alloc would; returns how many, fewer when none are left. */
+  allocBulk(order: number, migratetype: number, out: Float64Array): number;
+  /** Gives back the first `count` blocks of `pfns`, each to the list of its pageblock's type, just as calls of free would. */
+  freeBulk(pfns: Float64Array, count: number, order: number): void;
   /** The head of a list, or -1. */
   first(order: number, migratetype: number): number;
   /** The block after `pfn` on its list, or -1 at the end. */
   next(pfn: number, order: number): number;
+  /**
+   * Copies the blocks of a list in order into `out`: those after `pfn`, or from the head on when it is -1. Returns how many;
+   * fewer than `out` holds only at the end. Much cheaper than a call of next for each block.
+   */
+  read(order: number, migratetype: number, pfn: number, out: Float64Array): number;
   /** The order of the free block whose first page is `pfn`, or -1. */
   orderAt(pfn: number): number;
-  /** Takes a known free block off its list; it is neither free nor allocated then. Clears Reported. */
+  /** Takes a known free block off its list; it is neither free nor allocated then. Clears Reported. Throws Error when not free. */
   remove(pfn: number, order: number): void;
-  /** Puts a block on a list without merging. */
+  /** Puts a block on a list without merging. Throws Error when it is misaligned, outside the zone, or free already. */
   insert(pfn: number, order: number, migratetype: number, toTail: boolean): void;
+  /** Puts the largest aligned blocks that make up a range to the tails of their lists, ascending, without merging or checks. */
+  insertRange(pfn: number, count: number, migratetype: number): void;
+  /** Moves the free blocks that begin in a range to the tails of another type's lists, ascending; returns their pages. */
+  moveFreePages(pfn: number, count: number, migratetype: number): number;
   /** Rotates a list so that `pfn` becomes its head, keeping the cyclic order. */
   rotate(pfn: number, order: number, migratetype: number): void;
   /** Whether the free block is marked Reported. */

@@ -1,9 +1,8 @@
 /**
- * The buddy allocator with Linux's exact list order (mm/page_alloc.c, 6.1).
+ * The buddy allocator with Linux's exact list order (mm/page_alloc.c, 6.1), over the lists of free_lists.ts.
  *
- * Layout: one doubly linked ring per (order, migratetype) on typed arrays. Nodes 0 to pages-1 are heads of blocks below order
- * 9, then one node per pageblock for heads of order 9 and 10, then one sentinel per list: a guest that is mostly free in large
- * blocks touches little memory. Nodes are Int32, which bounds a zone to 2^31 pages less its pageblocks (about 8 TiB).
+ * Inside, a page is an offset from the zone's first block: an Int32, which bounds a zone to 2^31 pages (8 TiB) less one block.
+ * Outside it is a page frame number, which may be larger.
  */
 import { ORDER_PAGES } from "../memory/range.ts";
 import {
@@ -15,15 +14,23 @@ import {
   PAGEBLOCK_PAGES,
   RECLAIMABLE,
 } from "./allocator.ts";
+import { checkFreeBlock, checkNewBlock } from "./block_checks.ts";
+import { FreeLists } from "./free_lists.ts";
+import { LAYOUT, NO_CELLS } from "./list_layout.ts";
 
-const MAX_BLOCK_PAGES = ORDER_PAGES[ORDER_MAX];
-const LISTS = ORDERS * MIGRATETYPE_COUNT;
-/** The largest zone in pages. */
-const PAGES_MAX = 2 ** 31 - 2 ** 23;
-
-/** State of a node: 0, or order + 1 in bits 0-3, the list's migratetype in bits 4-6, Reported in bit 7. */
-const ORDER_MASK = 0x0f;
-const REPORTED = 0x80;
+const { LISTS, FREE_PAGES, COUNT, LIVE, CHUNK_BITS, CHUNK_MASK, STATE_BITS, STATE_MASK } = LAYOUT;
+// Copies, since imported constants cost a load and a check at each use: see LAYOUT.
+const TYPES = MIGRATETYPE_COUNT;
+const ORDER_END = ORDERS;
+const LARGE_ORDER = PAGEBLOCK_ORDER;
+const LARGE_PAGES = PAGEBLOCK_PAGES;
+const LARGEST_ORDER = ORDER_MAX;
+// Not ORDER_PAGES, whose numbers are doubles for the compiler, and then so is all that is computed from them.
+const MAX_BLOCK_PAGES = 1 << ORDER_MAX;
+/** The largest zone in pages, counted from the largest block around its first page. */
+const PAGES_MAX = 2 ** 31 - MAX_BLOCK_PAGES;
+/** The state of a free block of order 9 in the word of its pageblock. */
+const PAGEBLOCK_STATE = LARGE_ORDER + 2;
 
 /**
  * The free lists of one zone.
@@ -39,269 +46,297 @@ const REPORTED = 0x80;
  */
 export class Buddy implements Allocator {
   /** First page frame of the zone. */
-  readonly startPfn: number;
+  readonly startPfn: number = 0;
   /** Pages from the first to the last, holes included. */
-  readonly pages: number;
-  /** The first page rounded down to the largest block, so that a node's index shows its alignment. */
-  readonly #base: number;
-  readonly #end: number;
-  readonly #blockNodes: number;
-  readonly #sentinels: number;
-  readonly #next: Int32Array;
-  readonly #prev: Int32Array;
-  readonly #state: Uint8Array;
+  readonly pages: number = 0;
+  /** The first page rounded down to the largest block, so that an offset shows the alignment. */
+  readonly #base: number = 0;
+  readonly #end: number = 0;
+  readonly #lists: FreeLists;
+  readonly #cells: Int32Array = NO_CELLS;
+  readonly #pairWords: number = 0;
+  readonly #blockWords: number = 0;
+  /** Types of pageblocks, less the type that they had at first: an array that nobody wrote costs no memory. */
   readonly #types: Uint8Array;
-  readonly #nrFree = new Int32Array(ORDERS);
-  #freePages = 0;
-  #reportedPages = 0;
+  readonly #firstType: number = 0;
+  #touched = 0;
+  readonly #retypesMerged: boolean;
 
-  /** An allocator without free pages; every pageblock has `migratetype`. Throws RangeError when the zone is too large. */
-  constructor(startPfn: number, pages: number, migratetype = 1) {
+  /**
+   * An allocator without free pages; every pageblock has `migratetype`. With `retypesMerged` a pageblock that merges with a
+   * freed one takes over its type, as in 6.12. Throws RangeError when the zone is too large.
+   */
+  constructor(startPfn: number, pages: number, migratetype = 1, retypesMerged = false) {
+    this.#retypesMerged = retypesMerged;
     this.startPfn = startPfn;
     this.pages = pages;
-    this.#base = Math.floor(startPfn / MAX_BLOCK_PAGES) * MAX_BLOCK_PAGES;
+    // Remainders of integers stay integers for the compiler, quotients do not.
+    this.#base = startPfn - startPfn % MAX_BLOCK_PAGES;
     this.#end = startPfn + pages;
-    const span = Math.ceil((this.#end - this.#base) / MAX_BLOCK_PAGES) * MAX_BLOCK_PAGES;
+    const covered = this.#end - this.#base + MAX_BLOCK_PAGES - 1;
+    const span = covered - covered % MAX_BLOCK_PAGES;
     if (span > PAGES_MAX) {
       throw new RangeError(`A zone of ${pages} pages is larger than the ${PAGES_MAX} pages that one zone can hold`);
     }
-    this.#blockNodes = span;
-    this.#sentinels = span + span / PAGEBLOCK_PAGES;
-    const nodes = this.#sentinels + LISTS;
-    this.#next = new Int32Array(nodes);
-    this.#prev = new Int32Array(nodes);
-    this.#state = new Uint8Array(this.#sentinels);
-    this.#types = new Uint8Array(span / PAGEBLOCK_PAGES);
-    if (migratetype !== 0) this.#types.fill(migratetype);
-    for (let list = this.#sentinels; list < nodes; list++) this.#next[list] = this.#prev[list] = list;
+    this.#lists = new FreeLists(span);
+    this.#cells = this.#lists.cells;
+    this.#pairWords = this.#lists.pairWords;
+    this.#blockWords = this.#lists.blockWords;
+    this.#types = new Uint8Array(span / LARGE_PAGES);
+    this.#firstType = migratetype;
   }
 
   /** Pages on the free lists. */
   get freePages(): number {
-    return this.#freePages;
+    return this.#cells[FREE_PAGES];
   }
 
   /** Pages on the free lists whose block is marked Reported. */
   get reportedPages(): number {
-    return this.#reportedPages;
+    return this.#lists.reportedPages;
+  }
+
+  /** Bytes of list entries that were ever in use, beside the 2 bytes a page that words take where blocks are small. */
+  get arenaBytes(): number {
+    return this.#lists.arenaBytes;
   }
 
   /** Free blocks of an order, all migratetypes. */
   nrFree(order: number): number {
-    return this.#nrFree[order];
+    let blocks = 0;
+    const first = order * TYPES;
+    for (let list = first; list < first + TYPES; list++) blocks += this.#lists.count(list);
+    return blocks;
   }
 
   /** Takes pages, smallest block first; the upper halves of a split go to the head (`__rmqueue_smallest`, `expand`). */
   alloc(order: number, migratetype: number): number {
-    for (let current = order; current < ORDERS; current++) {
-      const node = this.#next[this.#sentinel(current, migratetype)];
-      if (node >= this.#sentinels) continue;
-      const pfn = this.#pfnOf(node);
-      this.#unlink(node, current);
+    for (let current = order; current < ORDER_END; current++) {
+      const list = current * TYPES + migratetype;
+      if (this.#lists.count(list) === 0) continue;
+      const page = this.#lists.pop(list, current);
       while (current > order) {
         current--;
-        this.insert(pfn + ORDER_PAGES[current], current, migratetype, false);
+        this.#lists.pushHead(current * TYPES + migratetype, current, page + (1 << current));
       }
-      return pfn;
+      this.#cells[FREE_PAGES] -= 1 << order;
+      return this.#base + page;
     }
     return -1;
   }
 
   /** Gives pages back, merging with free buddies (`__free_one_page`); returns the order of the resulting block. */
-  free(pfn: number, order: number, migratetype: number, toTail = false): number {
-    while (order < ORDER_MAX) {
-      const buddy = this.#buddy(pfn, order);
-      const node = this.#freeNode(buddy, order);
-      if (node < 0 || (order >= PAGEBLOCK_ORDER && !this.#typesMayMerge(pfn, buddy))) break;
-      this.#unlink(node, order);
-      if (buddy < pfn) pfn = buddy;
-      order++;
+  free(pfn: number, order: number, migratetype: number, toTail?: boolean): number {
+    let page = pfn - this.#base;
+    const cells = this.#cells;
+    const pairWords = this.#pairWords;
+    cells[FREE_PAGES] += 1 << order;
+    if (order === 0) {
+      const index = (pairWords + (page >>> 1)) | 0;
+      const word = cells[index];
+      if ((word & STATE_MASK) !== 2 - (page & 1)) {
+        if (toTail !== true && this.#freePage(page, index, migratetype)) return 0;
+      } else {
+        // The buddy is free: the word of both pages has its state.
+        this.#lists.unlink(word, 0);
+        cells[index] = 0;
+        page &= ~1;
+        order = 1;
+      }
     }
-    const tail = toTail || (order < PAGEBLOCK_ORDER && this.#mergeLikely(pfn, order));
-    this.insert(pfn, order, migratetype, tail);
+    if (order > 0) {
+      for (; order < LARGE_ORDER; order++) {
+        const buddy = (pairWords + ((page ^ (1 << order)) >>> 1)) | 0;
+        const word = cells[buddy];
+        if ((word & STATE_MASK) !== order + 2) break;
+        this.#lists.unlink(word, order);
+        cells[buddy] = 0;
+        page &= ~(1 << order);
+      }
+      if (order === LARGE_ORDER && this.#mergePageblock(page, migratetype)) {
+        page &= ~LARGE_PAGES;
+        order = LARGEST_ORDER;
+      }
+    }
+    const list = order * TYPES + migratetype;
+    if (toTail === true || this.#mergeLikely(page, order)) this.#lists.pushTail(list, order, page);
+    else this.#lists.pushHead(list, order, page);
     return order;
+  }
+
+  /** The common case in the fewest steps: a page that merges with nothing goes to the head; false when it belongs elsewhere. */
+  #freePage(page: number, index: number, list: number): boolean {
+    const cells = this.#cells;
+    const head = list << 2;
+    let at = cells[head];
+    // `buddy_merge_likely`: the word beside is that of the pair with which this pair would merge, its state order 1.
+    if ((cells[index ^ 1] & STATE_MASK) === 3 || (at & CHUNK_MASK) === 0) return false;
+    at--;
+    cells[head] = at;
+    cells[head | COUNT]++;
+    cells[at] = page;
+    cells[((at >>> CHUNK_BITS) << 2) + LIVE]++;
+    cells[index] = (at << STATE_BITS) | (1 + (page & 1));
+    return true;
+  }
+
+  /** Takes up to `out.length` blocks of an order, as many calls of alloc would (`rmqueue_bulk`); returns how many. */
+  allocBulk(order: number, migratetype: number, out: Float64Array): number {
+    this.#touched = this.#lists.touch(order * TYPES + migratetype, out.length);
+    for (let taken = 0; taken < out.length; taken++) {
+      const pfn = this.alloc(order, migratetype);
+      if (pfn < 0) return taken;
+      out[taken] = pfn;
+    }
+    return out.length;
+  }
+
+  /** Frees the first `count` blocks, each to the list of its pageblock's type (`free_pcppages_bulk`). */
+  freeBulk(pfns: Float64Array, count: number, order: number): void {
+    // Loads that do not wait for each other, before frees that do.
+    let touched = 0;
+    for (let i = 0; i < count; i++) touched ^= this.#cells[this.#pairWords + ((pfns[i] - this.#base) >>> 1)];
+    this.#touched = touched;
+    for (let i = 0; i < count; i++) this.free(pfns[i], order, this.pageblockType(pfns[i]));
   }
 
   /** The head of a list, or -1. */
   first(order: number, migratetype: number): number {
-    return this.#pfnOrEnd(this.#next[this.#sentinel(order, migratetype)]);
+    const page = this.#lists.first(order * TYPES + migratetype);
+    return page < 0 ? -1 : this.#base + page;
   }
 
   /** The block after `pfn` on its list, or -1 at the end. */
   next(pfn: number, order: number): number {
-    return this.#pfnOrEnd(this.#next[this.#node(pfn, order)]);
+    const page = this.#lists.next(pfn - this.#base, order);
+    return page < 0 ? -1 : this.#base + page;
+  }
+
+  /** Copies the blocks of a list after `pfn`, or all from the head on when it is -1, into `out`; returns how many. */
+  read(order: number, migratetype: number, pfn: number, out: Float64Array): number {
+    const page = pfn < 0 ? -1 : pfn - this.#base;
+    return this.#lists.read(order * TYPES + migratetype, page, this.#base, out);
   }
 
   /** The order of the free block whose first page is `pfn`, or -1. */
   orderAt(pfn: number): number {
-    if (pfn < this.startPfn || pfn >= this.#end) return -1;
-    const small = this.#state[pfn - this.#base] & ORDER_MASK;
-    if (small !== 0) return small - 1;
-    if ((pfn - this.#base) % PAGEBLOCK_PAGES !== 0) return -1;
-    return (this.#state[this.#node(pfn, PAGEBLOCK_ORDER)] & ORDER_MASK) - 1;
+    return pfn < this.startPfn || pfn >= this.#end ? -1 : this.#lists.orderAt(pfn - this.#base);
   }
 
-  /** Takes a known free block off its list. */
+  /** Takes a known free block off its list. Throws Error when no free block of this order begins there. */
   remove(pfn: number, order: number): void {
-    this.#unlink(this.#node(pfn, order), order);
+    this.#lists.remove(pfn - this.#base, order);
+    this.#cells[FREE_PAGES] -= 1 << order;
   }
 
-  /** Puts a block on a list without merging. */
+  /** Puts a block on a list without merging. Throws Error when it is misaligned, outside the zone, or shares a free page pair. */
   insert(pfn: number, order: number, migratetype: number, toTail: boolean): void {
-    const node = this.#node(pfn, order);
-    const sentinel = this.#sentinel(order, migratetype);
-    const before = toTail ? this.#prev[sentinel] : sentinel;
-    this.#link(node, before, this.#next[before]);
-    this.#state[node] = order + 1 + migratetype * 16;
-    this.#nrFree[order]++;
-    this.#freePages += ORDER_PAGES[order];
+    checkNewBlock(this.#lists, this, this.#base, pfn, order);
+    const list = order * TYPES + migratetype;
+    if (toTail) this.#lists.pushTail(list, order, pfn - this.#base);
+    else this.#lists.pushHead(list, order, pfn - this.#base);
+    this.#cells[FREE_PAGES] += 1 << order;
+  }
+
+  /** Puts the largest aligned blocks of a range to the tails, ascending, without merging (`__free_pages_memory`). */
+  insertRange(pfn: number, count: number, migratetype: number): void {
+    const end = pfn - this.#base + count;
+    for (let page = pfn - this.#base; page < end;) {
+      let order = LARGEST_ORDER;
+      while ((page & ((1 << order) - 1)) !== 0 || page + (1 << order) > end) order--;
+      this.#lists.pushTail(order * TYPES + migratetype, order, page);
+      page += 1 << order;
+    }
+    this.#cells[FREE_PAGES] += count;
+  }
+
+  /** Moves the free blocks that begin in a range to the tails of another type's lists, ascending; returns their pages. */
+  moveFreePages(pfn: number, count: number, migratetype: number): number {
+    let moved = 0;
+    const end = pfn - this.#base + count;
+    for (let page = pfn - this.#base; page < end;) {
+      const order = this.#lists.orderAt(page);
+      if (order < 0) {
+        page++;
+        continue;
+      }
+      this.#lists.remove(page, order);
+      this.#lists.pushTail(order * TYPES + migratetype, order, page);
+      moved += 1 << order;
+      page += 1 << order;
+    }
+    return moved;
   }
 
   /** Rotates a list so that `pfn` becomes its head (`list_rotate_to_front`). */
-  rotate(pfn: number, order: number, migratetype: number): void {
-    const sentinel = this.#sentinel(order, migratetype);
-    const node = this.#node(pfn, order);
-    if (this.#next[sentinel] === node) return;
-    const after = this.#next[sentinel];
-    const before = this.#prev[sentinel];
-    this.#next[before] = after;
-    this.#prev[after] = before;
-    this.#link(sentinel, this.#prev[node], node);
+  rotate(pfn: number, order: number, _migratetype: number): void {
+    this.#lists.rotate(pfn - this.#base, order);
   }
 
   /** Whether the free block is marked Reported. */
   isReported(pfn: number, order: number): boolean {
-    return this.#state[this.#node(pfn, order)] >= REPORTED;
+    return this.#lists.isReported(pfn - this.#base, order);
   }
 
   /** Marks a free block Reported. */
   setReported(pfn: number, order: number): void {
-    const node = this.#node(pfn, order);
-    if (this.#state[node] >= REPORTED) return;
-    this.#state[node] |= REPORTED;
-    this.#reportedPages += ORDER_PAGES[order];
+    this.#lists.setReported(pfn - this.#base, order);
   }
 
   /** The list on which a free block stands. */
   listOf(pfn: number, order: number): number {
-    return (this.#state[this.#node(pfn, order)] >>> 4) & 7;
+    return this.#lists.listOf(pfn - this.#base, order) % TYPES;
   }
 
   /** The migratetype of the pageblock of a page. */
   pageblockType(pfn: number): number {
-    return this.#types[Math.floor((pfn - this.#base) / PAGEBLOCK_PAGES)];
+    return this.#types[(pfn - this.#base) >>> LARGE_ORDER] ^ this.#firstType;
   }
 
   /** Sets the migratetype of the pageblock of a page. */
   setPageblockType(pfn: number, migratetype: number): void {
-    this.#types[Math.floor((pfn - this.#base) / PAGEBLOCK_PAGES)] = migratetype;
+    this.#types[(pfn - this.#base) >>> LARGE_ORDER] = migratetype ^ this.#firstType;
   }
 
   /** Checks every invariant of the lists; throws Error naming the first that does not hold. */
   validate(): void {
-    const counts = new Int32Array(ORDERS);
+    this.#lists.validate();
     let free = 0;
-    let reported = 0;
-    const blocks: { pfn: number; order: number }[] = [];
+    const pfns = new Float64Array(512);
     for (let list = 0; list < LISTS; list++) {
-      const order = Math.floor(list / MIGRATETYPE_COUNT);
-      const sentinel = this.#sentinels + list;
-      for (let node = this.#next[sentinel], last = sentinel; node !== sentinel; node = this.#next[node]) {
-        this.#validateNode(node, last, order, list % MIGRATETYPE_COUNT);
-        blocks.push({ pfn: this.#pfnOf(node), order });
-        counts[order]++;
-        free += ORDER_PAGES[order];
-        if (this.#state[node] >= REPORTED) reported += ORDER_PAGES[order];
-        last = node;
+      const order = Math.floor(list / TYPES);
+      free += this.#lists.count(list) * ORDER_PAGES[order];
+      let after = -1;
+      for (let read = pfns.length; read === pfns.length; after = pfns[read - 1]) {
+        read = this.read(order, list % TYPES, after, pfns);
+        for (let i = 0; i < read; i++) checkFreeBlock(this.#lists, this.#base, pfns[i], order);
+        if (read === 0) break;
       }
     }
-    this.#validateDistinct(blocks);
-    if (free !== this.#freePages) throw new Error(`Free pages ${this.#freePages}, on the lists ${free}`);
-    if (reported !== this.#reportedPages) throw new Error(`Reported ${this.#reportedPages}, on the lists ${reported}`);
-    for (let order = 0; order < ORDERS; order++) {
-      if (counts[order] !== this.#nrFree[order]) {
-        throw new Error(`nr_free of order ${order} is ${this.#nrFree[order]}, on the lists ${counts[order]}`);
-      }
+    if (free !== this.#cells[FREE_PAGES]) {
+      throw new Error(`Free pages ${this.#cells[FREE_PAGES]}, on the lists ${free}`);
     }
   }
 
-  #validateDistinct(blocks: { pfn: number; order: number }[]): void {
-    blocks.sort((a, b) => a.pfn - b.pfn || a.order - b.order);
-    for (let i = 1; i < blocks.length; i++) {
-      const { pfn, order } = blocks[i - 1];
-      if (pfn + ORDER_PAGES[order] <= blocks[i].pfn) continue;
-      throw new Error(`Block ${pfn} of order ${order} overlaps block ${blocks[i].pfn} of order ${blocks[i].order}`);
-    }
-  }
-
-  #validateNode(node: number, last: number, order: number, migratetype: number): void {
-    const pfn = this.#pfnOf(node);
-    const where = `block ${pfn} of order ${order}`;
-    if (this.#prev[node] !== last) throw new Error(`Broken links at ${where}`);
-    if ((this.#state[node] & 0x7f) !== order + 1 + migratetype * 16) throw new Error(`Wrong state of ${where}`);
-    if (pfn % ORDER_PAGES[order] !== 0) throw new Error(`Misaligned ${where}`);
-    if (pfn < this.startPfn || pfn + ORDER_PAGES[order] > this.#end) throw new Error(`Outside the zone: ${where}`);
-    const buddy = this.#buddy(pfn, order);
-    if (order < PAGEBLOCK_ORDER && this.#freeNode(buddy, order) >= 0) throw new Error(`Unmerged buddy of ${where}`);
-  }
-
-  #sentinel(order: number, migratetype: number): number {
-    return this.#sentinels + order * MIGRATETYPE_COUNT + migratetype;
-  }
-
-  #node(pfn: number, order: number): number {
-    const offset = pfn - this.#base;
-    return order < PAGEBLOCK_ORDER ? offset : this.#blockNodes + Math.floor(offset / PAGEBLOCK_PAGES);
-  }
-
-  #pfnOf(node: number): number {
-    return node < this.#blockNodes ? this.#base + node : this.#base + (node - this.#blockNodes) * PAGEBLOCK_PAGES;
-  }
-
-  #pfnOrEnd(node: number): number {
-    return node >= this.#sentinels ? -1 : this.#pfnOf(node);
-  }
-
-  #buddy(pfn: number, order: number): number {
-    const size = ORDER_PAGES[order];
-    return (pfn - this.#base) % (2 * size) === 0 ? pfn + size : pfn - size;
-  }
-
-  /** The node of the free block at `pfn` when it has this order, else -1 (`page_is_buddy`). */
-  #freeNode(pfn: number, order: number): number {
-    if (pfn < this.startPfn || pfn + ORDER_PAGES[order] > this.#end) return -1;
-    const node = this.#node(pfn, order);
-    return (this.#state[node] & ORDER_MASK) === order + 1 ? node : -1;
-  }
-
-  /** Pageblocks of different types merge only when both are unmovable, movable or reclaimable. */
-  #typesMayMerge(pfn: number, buddy: number): boolean {
-    const a = this.pageblockType(pfn);
-    const b = this.pageblockType(buddy);
-    return a === b || (a <= RECLAIMABLE && b <= RECLAIMABLE);
+  /** Takes the buddy of a pageblock off its list when both may merge: types, above all HIGHATOMIC and ISOLATE, must not mix. */
+  #mergePageblock(page: number, migratetype: number): boolean {
+    const buddy = page ^ LARGE_PAGES;
+    const index = this.#blockWords + (buddy >>> LARGE_ORDER);
+    const word = this.#cells[index];
+    if ((word & STATE_MASK) !== PAGEBLOCK_STATE) return false;
+    const a = this.#types[page >>> LARGE_ORDER] ^ this.#firstType;
+    const b = this.#types[buddy >>> LARGE_ORDER] ^ this.#firstType;
+    if (a !== b && (a > RECLAIMABLE || b > RECLAIMABLE)) return false;
+    this.#lists.unlink(word, LARGE_ORDER);
+    this.#cells[index] = 0;
+    if (this.#retypesMerged && a !== b) this.#types[buddy >>> LARGE_ORDER] = migratetype ^ this.#firstType;
+    return true;
   }
 
   /** Whether the block one order up would find a free buddy (`buddy_merge_likely`). */
-  #mergeLikely(pfn: number, order: number): boolean {
-    const combined = Math.min(pfn, this.#buddy(pfn, order));
-    return this.#freeNode(this.#buddy(combined, order + 1), order + 1) >= 0;
-  }
-
-  #link(node: number, before: number, after: number): void {
-    this.#next[before] = node;
-    this.#prev[node] = before;
-    this.#next[node] = after;
-    this.#prev[after] = node;
-  }
-
-  #unlink(node: number, order: number): void {
-    const before = this.#prev[node];
-    const after = this.#next[node];
-    this.#next[before] = after;
-    this.#prev[after] = before;
-    if (this.#state[node] >= REPORTED) this.#reportedPages -= ORDER_PAGES[order];
-    this.#state[node] = 0;
-    this.#nrFree[order]--;
-    this.#freePages -= ORDER_PAGES[order];
+  #mergeLikely(page: number, order: number): boolean {
+    if (order >= LARGE_ORDER) return false;
+    const upper = (page & ~(1 << order)) ^ (2 << order);
+    return (this.#cells[this.#lists.wordOf(upper, order + 1)] & STATE_MASK) === order + 3;
   }
 }

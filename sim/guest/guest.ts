@@ -11,6 +11,9 @@ import type { Host } from "../host/host.ts";
 import type { Judge } from "../host/judge.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
 import { AllocationTable } from "./allocation_table.ts";
+import { MOVABLE, RECLAIMABLE } from "./allocator.ts";
+import { keepsOrder } from "./pcp.ts";
+import { PerCpuLists } from "./per_cpu.ts";
 import type { HintingPolicy } from "./policy.ts";
 import type { Zone } from "./zone.ts";
 
@@ -30,6 +33,8 @@ export interface GuestParts {
   readonly costs: Costs;
   /** Whether the kernel zeroes, and so touches, every page that it allocates (init_on_alloc=1). */
   readonly initOnAlloc: boolean;
+  /** Virtual CPUs that keep pages of their own; 0, the default, for none. */
+  readonly perCpu?: number;
 }
 
 /** Allocation failed: nothing of this order is left. */
@@ -60,6 +65,9 @@ export class Guest {
   #allocNs: number;
   #freeNs: number;
   #takenZone = 0;
+  #lists: PerCpuLists | undefined;
+  /** What the policy's work on blocks that came back took, and no row carries yet, ns. */
+  #returnedNs = 0;
   #policy: HintingPolicy = {};
   #freeOrderMin = Infinity;
 
@@ -73,6 +81,8 @@ export class Guest {
     this.#initOnAlloc = parts.initOnAlloc;
     this.#allocNs = parts.costs.allocNs;
     this.#freeNs = parts.costs.freeNs;
+    const { perCpu = 0 } = parts;
+    if (perCpu > 0) this.#lists = new PerCpuLists(this.zones, perCpu, (...block) => this.#returnBlock(...block));
   }
 
   /** Installs the policy. */
@@ -91,6 +101,16 @@ export class Guest {
     let pages = 0;
     for (const zone of this.zones) pages += zone.allocator.freePages;
     return pages;
+  }
+
+  /** Pages on per-CPU lists. */
+  get perCpuPages(): number {
+    return this.#lists?.pages ?? 0;
+  }
+
+  /** Lets per-CPU lists give back what lies idle; the policy hears of it. */
+  decayPerCpu(): void {
+    this.#lists?.decay();
   }
 
   /** The zone that holds a page. Throws RangeError for a page outside of every zone. */
@@ -119,7 +139,7 @@ export class Guest {
    * are not used yet: see {@link needsUse} and {@link use}. Returns the time it takes, ns, or {@link FAILED} without a row.
    */
   alloc(handle: number, order: number, migratetype: number, zone: number, cpu: number): number {
-    const pfn = this.#take(order, migratetype, zone);
+    const pfn = this.#take(order, migratetype, zone, cpu);
     if (pfn < 0) return FAILED;
     const taken = this.#takenZone;
     this.allocations.put(handle, pfn, order, taken);
@@ -150,7 +170,7 @@ export class Guest {
       this.allocations.put(handle, pfn, order, this.zoneOf(pfn).index);
       return;
     }
-    const taken = this.#take(order, migratetype, -1);
+    const taken = this.#take(order, migratetype, -1, 0);
     if (taken >= 0) this.allocations.put(handle, taken, order, this.#takenZone);
   }
 
@@ -169,13 +189,13 @@ export class Guest {
     const { pfn, order, zone: zoneIndex } = this.allocations;
     this.allocations.remove(handle);
     const zone = this.zones[zoneIndex];
-    const merged = zone.allocator.free(pfn, order, zone.allocator.pageblockType(pfn));
+    if (zone.unmovable.count > 0) zone.unmovable.clearRange(pfn, ORDER_PAGES[order]);
     this.#judge.release(pfn, ORDER_PAGES[order]);
-    let costNs = this.#freeNs;
-    if (merged >= this.#freeOrderMin) {
-      const head = Math.floor(pfn / ORDER_PAGES[merged]) * ORDER_PAGES[merged];
-      costNs += this.#policy.onFree!(zone, head, merged) ?? 0;
-    }
+    if (this.#lists !== undefined && keepsOrder(order)) {
+      this.#lists.of(zoneIndex, cpu).free(pfn, order, zone.allocator.pageblockType(pfn));
+    } else this.#returnBlock(zone, pfn, zone.free(pfn, order));
+    const costNs = this.#freeNs + this.#returnedNs;
+    this.#returnedNs = 0;
     this.#trace.write(Event.free, pfn, ORDER_PAGES[order], order, zoneIndex, NONE, NONE, costNs, this.index, cpu);
     return costNs;
   }
@@ -203,16 +223,37 @@ export class Guest {
   /** A block of the driver is free again. */
   releaseHeld(zone: Zone, pfn: number, order: number): void {
     this.heldPages -= ORDER_PAGES[order];
-    zone.allocator.free(pfn, order, zone.allocator.pageblockType(pfn));
+    zone.free(pfn, order);
   }
 
-  /** Takes pages from the highest zone that has some, or from `only`; the first page, or -1. Its zone is in `#takenZone`. */
-  #take(order: number, migratetype: number, only: number): number {
+  /** Blocks that are free again: tells the policy of large ones. */
+  #returnBlock(zone: Zone, pfn: number, merged: number): void {
+    if (merged < this.#freeOrderMin) return;
+    const head = Math.floor(pfn / ORDER_PAGES[merged]) * ORDER_PAGES[merged];
+    this.#returnedNs += this.#policy.onFree!(zone, head, merged) ?? 0;
+  }
+
+  /**
+   * Takes pages from the highest zone that has some, or from `only`; when there are none, per-CPU lists are drained first. The
+   * first page, or -1; its zone is in `#takenZone`.
+   */
+  #take(order: number, migratetype: number, only: number, cpu: number): number {
+    const pfn = this.#takeOnce(order, migratetype, only, cpu);
+    if (pfn >= 0 || this.#lists === undefined || this.#lists.pages === 0) return pfn;
+    this.#lists.drainAll();
+    return this.#takeOnce(order, migratetype, only, cpu);
+  }
+
+  #takeOnce(order: number, migratetype: number, only: number, cpu: number): number {
     const last = only < 0 ? 0 : only;
+    const kept = this.#lists !== undefined && keepsOrder(order) && migratetype <= RECLAIMABLE;
     for (let zone = only < 0 ? this.zones.length - 1 : only; zone >= last; zone--) {
-      const pfn = this.zones[zone].alloc(order, migratetype);
+      const pfn = kept
+        ? this.#lists!.of(zone, cpu).alloc(order, migratetype)
+        : this.zones[zone].alloc(order, migratetype);
       if (pfn < 0) continue;
       this.#takenZone = zone;
+      if (migratetype !== MOVABLE) this.zones[zone].unmovable.setRange(pfn, ORDER_PAGES[order]);
       return pfn;
     }
     return -1;

@@ -32,6 +32,8 @@ export const NO_FLAGS: AllocFlags = { noFragment: false, stealing: false };
 export interface Kernel {
   /** Its name in scenarios and on the command line. */
   readonly version: string;
+  /** Whether a pageblock that merges with a freed one takes over its type. */
+  readonly retypesMerged: boolean;
   /** Takes 2^order pages of a type, from another type if its lists are empty (`__rmqueue`); the first page, or -1. */
   alloc(zone: KernelZone, order: number, migratetype: number, flags: AllocFlags): number;
   /** Takes up to `count` blocks under one hold of the lock into `pfns`; returns how many (`rmqueue_bulk`). */

@@ -22,18 +22,8 @@ function moveFreePages(lists: Allocator, pfn: number, migratetype: number): numb
   const first = Math.floor(pfn / PAGEBLOCK_PAGES) * PAGEBLOCK_PAGES;
   const end = first + PAGEBLOCK_PAGES;
   if (end > lists.startPfn + lists.pages) return 0;
-  let moved = 0;
-  for (let page = first < lists.startPfn ? pfn : first; page < end;) {
-    const order = lists.orderAt(page);
-    if (order < 0) {
-      page++;
-      continue;
-    }
-    moveToTail(lists, page, order, migratetype);
-    moved += ORDER_PAGES[order];
-    page += ORDER_PAGES[order];
-  }
-  return moved;
+  const start = first < lists.startPfn ? pfn : first;
+  return lists.moveFreePages(start, end - start, migratetype);
 }
 
 function moveToTail(lists: Allocator, pfn: number, order: number, migratetype: number): void {
@@ -60,8 +50,11 @@ function steal(zone: KernelZone, pfn: number, order: number, migratetype: number
   if (zone.mayClaim(first, free, migratetype, present, order)) lists.setPageblockType(pfn, migratetype);
 }
 
-/** Moves pages of another type to the lists of `migratetype`, so that an allocation of `order` succeeds; false if none. */
-function fallback(zone: KernelZone, order: number, migratetype: number, flags: AllocFlags): boolean {
+/**
+ * Moves pages of another type to the lists of `migratetype`, so that an allocation of `order` succeeds; false if none
+ * (`__rmqueue_fallback`).
+ */
+export function fallback61(zone: KernelZone, order: number, migratetype: number, flags: AllocFlags): boolean {
   const lists = zone.allocator;
   const least = flags.noFragment ? Math.max(order, PAGEBLOCK_ORDER) : order;
   for (let current = ORDER_MAX; current >= least; current--) {
@@ -89,13 +82,14 @@ function stealSmallest(zone: KernelZone, order: number, migratetype: number): bo
 
 function alloc(zone: KernelZone, order: number, migratetype: number, flags: AllocFlags): number {
   const pfn = zone.allocator.alloc(order, migratetype);
-  if (pfn >= 0 || !fallback(zone, order, migratetype, flags)) return pfn;
+  if (pfn >= 0 || !fallback61(zone, order, migratetype, flags)) return pfn;
   return zone.allocator.alloc(order, migratetype);
 }
 
 /** The rules of Linux 6.1. */
 export const kernel61: Kernel = {
   version: "6.1",
+  retypesMerged: false,
   alloc,
   allocBulk: (zone, order, migratetype, count, flags, pfns) => {
     for (let taken = 0; taken < count; taken++) {

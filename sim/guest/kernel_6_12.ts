@@ -59,16 +59,7 @@ function wholePageblock(lists: Allocator, pfn: number): number {
 
 /** Moves the free blocks of a pageblock to the tails of the lists of `migratetype`, and retypes it. */
 function movePageblock(lists: Allocator, first: number, migratetype: number): void {
-  for (let page = first; page < first + PAGEBLOCK_PAGES;) {
-    const order = lists.orderAt(page);
-    if (order < 0) {
-      page++;
-      continue;
-    }
-    lists.remove(page, order);
-    lists.insert(page, order, migratetype, true);
-    page += ORDER_PAGES[order];
-  }
+  lists.moveFreePages(first, PAGEBLOCK_PAGES, migratetype);
   lists.setPageblockType(first, migratetype);
 }
 
@@ -96,6 +87,7 @@ function expand(lists: Allocator, head: number, current: number, order: number, 
 /** The 6.12 generation. */
 class Kernel612 implements Kernel {
   readonly version = "6.12";
+  readonly retypesMerged = true;
   #mode: Mode = "normal";
 
   alloc(zone: KernelZone, order: number, migratetype: number, flags: AllocFlags): number {

@@ -1,8 +1,11 @@
 /** How the zones of a guest are laid out, and how they get their first pages. */
 import { InputError } from "../core/options.ts";
-import { forEachAlignedBlock, ORDER_PAGES, PAGE_SIZE } from "../memory/range.ts";
+import { ORDER_PAGES, PAGE_SIZE } from "../memory/range.ts";
 import { MOVABLE, ORDER_MAX, PAGEBLOCK_PAGES } from "./allocator.ts";
 import { Buddy } from "./buddy.ts";
+import type { Kernel } from "./kernel.ts";
+import { kernel61 } from "./kernel_6_1.ts";
+import { kernels } from "./kernels.ts";
 import type { RecordedState } from "./operations.ts";
 import { watermarksOf } from "./watermarks.ts";
 import { Zone } from "./zone.ts";
@@ -19,7 +22,7 @@ const THP_PAGES_MIN = 512 * 256;
 const RESERVED_PAGES = 15_000;
 
 /** The zones of a guest of `memoryBytes` without holes: DMA, DMA32 and Normal, all pages free and movable. */
-export function layoutZones(memoryBytes: number, thp: boolean): Zone[] {
+export function layoutZones(memoryBytes: number, thp: boolean, kernel: Kernel = kernel61): Zone[] {
   const pages = Math.floor(memoryBytes / PAGE_SIZE);
   const cuts = [0, DMA32_START, NORMAL_START, Infinity];
   const names = ["DMA", "DMA32", "Normal"];
@@ -30,9 +33,9 @@ export function layoutZones(memoryBytes: number, thp: boolean): Zone[] {
   const sizes = spans.map(({ count }) => ({ managedPages: count, movable: false }));
   const marks = watermarksOf(sizes, thp && pages - pages / 64 - RESERVED_PAGES >= THP_PAGES_MIN);
   return spans.map(({ name, pfn, count }, index) => {
-    const allocator = new Buddy(pfn, count, MOVABLE);
+    const allocator = new Buddy(pfn, count, MOVABLE, kernel.retypesMerged);
     // Boot release goes to the tail in ascending order (mm/memblock.c __free_pages_memory, __free_pages_core).
-    forEachAlignedBlock(pfn, count, ORDER_MAX, (block, order) => allocator.insert(block, order, MOVABLE, true));
+    allocator.insertRange(pfn, count, MOVABLE);
     return new Zone({
       index,
       name,
@@ -40,28 +43,33 @@ export function layoutZones(memoryBytes: number, thp: boolean): Zone[] {
       present: [{ pfn, count }],
       managedPages: count,
       watermarks: marks[index],
+      kernel,
     });
   });
 }
 
 /**
  * The zones of a recorded state, with its free lists in order. A difference of spanned and present pages is taken for the
- * hole below 1 MiB. Throws {@link InputError} when free blocks overlap or do not add up.
+ * hole below 1 MiB. `machine` is the kernel generation where the state does not say it. Throws {@link InputError} when free blocks overlap or do not add up.
  */
-export function zonesOfState(state: RecordedState): Zone[] {
+export function zonesOfState(state: RecordedState, machine: Kernel = kernel61): Zone[] {
+  const kernel = kernels.find(({ version }) => version === state.kernel) ?? machine;
   const zones = state.zones.map((zone, index) => {
     const { name, startPfn, spannedPages, presentPages, managedPages, watermarks: [min, low, high] } = zone;
-    const allocator = new Buddy(startPfn, spannedPages, MOVABLE);
+    const allocator = new Buddy(startPfn, spannedPages, MOVABLE, kernel.retypesMerged);
     const first = Math.floor(startPfn / PAGEBLOCK_PAGES);
     for (let block = first; block * PAGEBLOCK_PAGES < startPfn + spannedPages; block++) {
       const type = state.pageblockType(block);
       if (type >= 0) allocator.setPageblockType(block * PAGEBLOCK_PAGES, type);
     }
     const present = presentRanges(startPfn, spannedPages, presentPages);
-    return new Zone({ index, name, allocator, present, managedPages, watermarks: { min, low, high } });
+    return new Zone({ index, name, allocator, present, managedPages, watermarks: { min, low, high }, kernel });
   });
   for (const { zone, order, migratetype, pfns } of state.free) {
-    for (const pfn of pfns) zones[zone].allocator.insert(pfn, order, migratetype, true);
+    const { name, allocator } = zones[zone];
+    fitting(name, () => {
+      for (const pfn of pfns) allocator.insert(pfn, order, migratetype, true);
+    });
   }
   for (const pfn of state.reported) {
     const zone = zones.find((candidate) => candidate.spans(pfn));
@@ -69,14 +77,17 @@ export function zonesOfState(state: RecordedState): Zone[] {
     if (order < 0) throw new InputError(["reported"], `reported block ${pfn} is not free`);
     zone!.allocator.setReported(pfn, order);
   }
-  for (const zone of zones) {
-    try {
-      zone.allocator.validate();
-    } catch (error) {
-      throw new InputError(["free"], `the free lists of zone ${zone.name} do not fit: ${(error as Error).message}`);
-    }
-  }
+  for (const { name, allocator } of zones) fitting(name, () => allocator.validate());
   return zones;
+}
+
+/** What the allocator refuses about the lists of a recorded zone is a fault of the input. */
+function fitting(name: string, act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    throw new InputError(["free"], `the free lists of zone ${name} do not fit: ${(error as Error).message}`);
+  }
 }
 
 /** The legacy hole of a PC ends at 1 MiB. */

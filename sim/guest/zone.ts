@@ -1,4 +1,5 @@
 /** A memory zone: an allocator with the figures the kernel keeps beside it, and the isolation of free blocks. */
+import { PageBitmap } from "../memory/bitmap.ts";
 import { ORDER_PAGES, pagesOf } from "../memory/range.ts";
 import {
   type Allocator,
@@ -8,10 +9,13 @@ import {
   ORDER_MAX,
   PAGEBLOCK_ORDER,
   PAGEBLOCK_PAGES,
-  RECLAIMABLE,
 } from "./allocator.ts";
-import { fallback } from "./fallback.ts";
+import { type AllocFlags, type Kernel, type KernelZone, NO_FLAGS } from "./kernel.ts";
+import { kernel61 } from "./kernel_6_1.ts";
 import type { Watermarks } from "./watermarks.ts";
+
+/** So many blocks of a list are looked up at a time. */
+const READ_BLOCKS = 512;
 
 /** What a zone is made of. */
 export interface ZoneParts {
@@ -27,10 +31,12 @@ export interface ZoneParts {
   readonly managedPages: number;
   /** Watermarks in pages. */
   readonly watermarks: Watermarks;
+  /** The kernel generation, 6.1 unless told. */
+  readonly kernel?: Kernel;
 }
 
 /** A zone of one guest. */
-export class Zone {
+export class Zone implements KernelZone {
   /** Index in the guest's list of zones. */
   readonly index: number;
   /** DMA, DMA32, Normal or Movable. */
@@ -43,6 +49,12 @@ export class Zone {
   readonly managedPages: number;
   /** Watermarks in pages. */
   readonly watermarks: Watermarks;
+  /** The kernel generation. */
+  readonly kernel: Kernel;
+  /** Pages in use that cannot be migrated; all others in use are taken to be on the LRU. */
+  readonly unmovable: PageBitmap;
+  /** How often pages of another type were taken below the order of a pageblock. */
+  boosts = 0;
   /** Until when the driver holds the zone lock, ns of virtual time. */
   lockedUntilNs = 0;
 
@@ -54,6 +66,8 @@ export class Zone {
     this.present = parts.present;
     this.managedPages = parts.managedPages;
     this.watermarks = parts.watermarks;
+    this.kernel = parts.kernel ?? kernel61;
+    this.unmovable = new PageBitmap(parts.allocator.startPfn + parts.allocator.pages);
   }
 
   /** First page frame after the zone. */
@@ -71,22 +85,47 @@ export class Zone {
     return pagesOf(this.present);
   }
 
-  /** Calls `visit` for every free block, list by list, from order 0 up. */
+  /** Calls `visit` for every free block, list by list, from order 0 up. The lists must not change meanwhile. */
   forEachFree(visit: (pfn: number, order: number) => void): void {
     const { allocator } = this;
+    const pfns = new Float64Array(READ_BLOCKS);
     for (let order = 0; order <= ORDER_MAX; order++) {
       if (allocator.nrFree(order) === 0) continue;
       for (let type = 0; type < MIGRATETYPE_COUNT; type++) {
-        for (let pfn = allocator.first(order, type); pfn >= 0; pfn = allocator.next(pfn, order)) visit(pfn, order);
+        let read = allocator.read(order, type, -1, pfns);
+        while (read > 0) {
+          for (let i = 0; i < read; i++) visit(pfns[i], order);
+          read = read < READ_BLOCKS ? 0 : allocator.read(order, type, pfns[read - 1], pfns);
+        }
       }
     }
   }
 
   /** Takes 2^order pages of a migratetype, from another type's lists if its own are empty; the first page, or -1. */
-  alloc(order: number, migratetype: number): number {
-    const pfn = this.allocator.alloc(order, migratetype);
-    if (pfn >= 0 || !fallback(this.allocator, order, migratetype)) return pfn;
-    return this.allocator.alloc(order, migratetype);
+  alloc(order: number, migratetype: number, flags: AllocFlags = NO_FLAGS): number {
+    return this.kernel.alloc(this, order, migratetype, flags);
+  }
+
+  /** Gives back pages to the lists of their pageblock's type; returns the order of the block they are in now. */
+  free(pfn: number, order: number): number {
+    return this.kernel.free(this, pfn, order, this.allocator.pageblockType(pfn), false);
+  }
+
+  /**
+   * Whether a pageblock may change its type: at least half of it is free or of the kind that asks. Only unmovable pages are
+   * known; of those of other types nothing is alike (`steal_suitable_fallback`, `try_to_claim_block`).
+   */
+  mayClaim(first: number, freePages: number, wanted: number, present: number): boolean {
+    const unmovable = this.unmovable.countRange(first, PAGEBLOCK_PAGES);
+    let alike = 0;
+    if (wanted === MOVABLE) alike = PAGEBLOCK_PAGES - freePages - unmovable;
+    else if (present === MOVABLE) alike = unmovable;
+    return freePages + alike >= PAGEBLOCK_PAGES / 2;
+  }
+
+  /** Notes that the watermarks would be boosted. */
+  boost(): void {
+    this.boosts++;
   }
 
   /**
@@ -98,7 +137,7 @@ export class Zone {
     const type = allocator.pageblockType(pfn);
     if (type !== ISOLATE && allocator.freePages <= watermarks.min + ORDER_PAGES[order]) return false;
     allocator.remove(pfn, order);
-    if (order >= PAGEBLOCK_ORDER - 1) this.#makeMovable(pfn, order);
+    if (order >= PAGEBLOCK_ORDER - 1) this.kernel.retypeIsolated(this, pfn, order);
     return true;
   }
 
@@ -110,12 +149,5 @@ export class Zone {
     const merged = this.allocator.free(pfn, order, this.allocator.pageblockType(pfn), true);
     if (reported && merged === order) this.allocator.setReported(pfn, order);
     return merged;
-  }
-
-  /** Only the type changes in 6.1; other free blocks of the pageblock stay on the lists they are on. */
-  #makeMovable(pfn: number, order: number): void {
-    for (let page = pfn; page < pfn + ORDER_PAGES[order]; page += PAGEBLOCK_PAGES) {
-      if (this.allocator.pageblockType(page) <= RECLAIMABLE) this.allocator.setPageblockType(page, MOVABLE);
-    }
   }
 }

@@ -440,14 +440,16 @@ Deno.test("an isolated block goes back to the tail of its pageblock's list, Repo
   assert.deepEqual([list(buddy, 9, MOVABLE), buddy.reportedPages], [[1536], 512]);
 });
 
-Deno.test("validate names what is wrong: unmerged buddies, blocks that overlap, blocks beyond the end", () => {
+Deno.test("validate names what is wrong: unmerged buddies, and blocks that overlap", () => {
   const wrong: [RegExp, (buddy: Buddy) => void][] = [
     [/Unmerged buddy of block \d+ of order 3/, (buddy) => [8, 0].forEach((pfn) => buddy.insert(pfn, 3, MOVABLE, true))],
-    [/Misaligned block 4 of order 3/, (buddy) => buddy.insert(4, 3, MOVABLE, true)],
-    [/Outside the zone: block 992 of order 5/, (buddy) => buddy.insert(992, 5, MOVABLE, true)],
     [/Block 8 of order 3 overlaps block 10 of order 0/, (buddy) => {
       buddy.insert(8, 3, MOVABLE, true);
       buddy.insert(10, 0, UNMOVABLE, true);
+    }],
+    [/Block 0 of order 9 overlaps block 256 of order 8/, (buddy) => {
+      buddy.insert(256, 8, MOVABLE, true);
+      buddy.insert(0, 9, UNMOVABLE, true);
     }],
   ];
   for (const [message, spoil] of wrong) {
@@ -457,9 +459,45 @@ Deno.test("validate names what is wrong: unmerged buddies, blocks that overlap, 
   }
 });
 
+Deno.test("blocks that no list can hold are refused: misaligned, outside the zone, on a pair that is taken, not free", () => {
+  const buddy = new Buddy(1, 999);
+  buddy.insert(8, 3, MOVABLE, true);
+  buddy.insert(20, 0, MOVABLE, true);
+  const wrong: [string, number, number][] = [
+    ["Misaligned block 4 of order 3", 4, 3],
+    ["Misaligned block 256 of order 9", 256, 9],
+    ["Outside the zone: block 992 of order 5", 992, 5],
+    ["Outside the zone: block 0 of order 2", 0, 2],
+    ["Unmerged buddy of block 21 of order 0", 21, 0],
+    ["A free block overlaps block 20 of order 0", 20, 0],
+    ["A free block overlaps block 9 of order 0", 9, 0],
+    ["A free block overlaps block 8 of order 2", 8, 2],
+  ];
+  for (const [message, pfn, order] of wrong) {
+    assert.throws(() => buddy.insert(pfn, order, MOVABLE, true), { message });
+  }
+  assert.throws(() => buddy.remove(8, 2), { message: "No free block of order 2 begins there" });
+  assert.throws(() => buddy.remove(21, 0), { message: "No free block of order 0 begins there" });
+  assert.equal(buddy.freePages, 9);
+  buddy.validate();
+});
+
 Deno.test("a zone of more than 2^31 pages is refused", () => {
   assert.throws(() => new Buddy(0, 2 ** 31), {
     name: "RangeError",
     message: /A zone of 2147483648 pages is larger than/,
   });
+});
+
+Deno.test("the largest zone that is not refused works at its end", () => {
+  const pages = 2 ** 31 - 1024;
+  const start = 2 ** 35;
+  const buddy = new Buddy(start, pages);
+  const last = start + pages - 1024;
+  buddy.free(last, 10, MOVABLE);
+  assert.deepEqual([0, 1, 2].map(() => buddy.alloc(0, MOVABLE)), [last, last + 1, last + 2]);
+  buddy.free(last + 1, 0, MOVABLE);
+  assert.deepEqual(list(buddy, 0, MOVABLE), [last + 1, last + 3]);
+  assert.equal(buddy.orderAt(last + 512), 9);
+  buddy.validate();
 });

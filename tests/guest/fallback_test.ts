@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { HIGHATOMIC, ISOLATE, MOVABLE, RECLAIMABLE, UNMOVABLE } from "../../sim/guest/allocator.ts";
 import { Buddy } from "../../sim/guest/buddy.ts";
-import { fallback } from "../../sim/guest/fallback.ts";
+import { NO_FLAGS } from "../../sim/guest/kernel.ts";
+import { fallback61 } from "../../sim/guest/kernel_6_1.ts";
+
+/** A fallback in a zone of whose pages in use nothing is known: half of a pageblock must be free. */
+function fallback(allocator: Buddy, order: number, migratetype: number): boolean {
+  const zone = { allocator, mayClaim: (_first: number, freePages: number) => freePages >= 256, boost: () => {} };
+  return fallback61(zone, order, migratetype, NO_FLAGS);
+}
 
 /** Lists that are not empty, as "order/type": pages from the head on. */
 function lists(buddy: Buddy): Record<string, number[]> {
