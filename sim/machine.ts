@@ -3,8 +3,9 @@
  *
  * It runs in slices, so that a command line can show progress and react to signals; the rows do not depend on the slices.
  */
+import { CapacityError } from "./core/capacity_error.ts";
 import { Fingerprint } from "./core/fingerprint.ts";
-import { PRIORITY_FIRST, Sim, type Task } from "./core/sim.ts";
+import { PRIORITY_FIRST, type RunEnd, Sim, type Task } from "./core/sim.ts";
 import { Summary, type SummaryFigures } from "./core/summary.ts";
 import { Event, NONE, Trace, type TraceReader } from "./core/trace.ts";
 import { GuestRuntime } from "./guest_runtime.ts";
@@ -137,13 +138,25 @@ export class Machine {
       }
       // Where any event may be the last, each is looked at.
       const slice = this.#phase === "running" ? Math.min(left, 4096, limit - before) : 1;
-      const end = sim.run(this.#phase === "closing" ? Infinity : this.#nextSampleNs, slice);
+      const end = this.#run(slice);
       left -= Math.max(1, sim.executed - before);
       if (end === "halted") this.#stop(`${sim.haltReason} ${sim.where()}`);
       else if (end === "done") this.#ranDry();
       else if (end === "until") this.#sampleNow();
     }
     return this.#phase === "done";
+  }
+
+  /** Runs at most so many events up to the next sample; a limit of the models ends the run. */
+  #run(eventsMax: number): RunEnd {
+    const { sim } = this;
+    try {
+      return sim.run(this.#phase === "closing" ? Infinity : this.#nextSampleNs, eventsMax);
+    } catch (error) {
+      if (!(error instanceof CapacityError)) throw error;
+      sim.halt(error.message);
+      return "halted";
+    }
   }
 
   /** Asks for the readers, and writes the start state to them. */

@@ -14,12 +14,14 @@ import {
   show,
   size,
 } from "./core/options.ts";
+import { type HotplugEvent, hotplugField } from "./guest/hotplug_options.ts";
 import { kernels } from "./guest/kernels.ts";
+import { LAYOUT, type LayoutOptions } from "./guest/layout_options.ts";
 import { type BackingKind, BACKINGS } from "./host/backing.ts";
 import { costProfiles } from "./host/costs.ts";
 
 /** The machine of a guest. */
-export interface MachineOptions {
+export interface MachineOptions extends LayoutOptions {
   /** Memory, bytes; undefined when the workload brings its own. */
   readonly memory?: number | undefined;
   /** Virtual CPUs. */
@@ -38,18 +40,12 @@ export interface MachineOptions {
   readonly initOnFree: boolean;
   /** Whether the kernel poisons what it frees. */
   readonly pagePoison: boolean;
-  /** How the zones are laid out. */
-  readonly zones: "auto";
-  /** Holes in the memory. */
-  readonly holes: readonly unknown[];
-  /** NUMA nodes. */
-  readonly numa: readonly unknown[];
-  /** Memory that comes and goes. */
-  readonly hotplug: readonly unknown[];
+  /** Memory that comes and goes, in order of time. */
+  readonly hotplug: readonly HotplugEvent[];
 }
 
 /** The most memory that the present page layout holds. */
-const MEMORY_MAX = 2 * 2 ** 40;
+const MEMORY_MAX = 8 * 2 ** 40;
 
 const notYet = <T>(schema: z.ZodType<T>, value: T, summary: string): Field<T> =>
   field(
@@ -61,8 +57,6 @@ const notYet = <T>(schema: z.ZodType<T>, value: T, summary: string): Field<T> =>
     value,
     { summary: `${summary}; not modelled yet` },
   );
-
-const emptyList = z.array(z.unknown()).max(0) as unknown as z.ZodType<readonly unknown[]>;
 
 /** The options of `machine`. */
 export const MACHINE: Options<MachineOptions> = {
@@ -86,10 +80,12 @@ export const MACHINE: Options<MachineOptions> = {
     }),
     initOnFree: notYet(z.literal(false) as unknown as z.ZodType<boolean>, false, "the kernel zeroes what it frees"),
     pagePoison: notYet(z.literal(false) as unknown as z.ZodType<boolean>, false, "the kernel poisons what it frees"),
-    zones: choice<"auto">("auto", ["auto"], { summary: "DMA, DMA32 and Normal by address" }),
-    holes: notYet(emptyList, [], "holes in the memory"),
-    numa: notYet(emptyList, [], "NUMA nodes"),
-    hotplug: notYet(emptyList, [], "memory that comes and goes"),
+    zones: LAYOUT.fields.zones,
+    holes: LAYOUT.fields.holes,
+    numa: LAYOUT.fields.numa,
+    hotplug: hotplugField(),
+    reserved: LAYOUT.fields.reserved,
+    minFreeKbytes: LAYOUT.fields.minFreeKbytes,
   },
 };
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { load, type RunResult, SAMPLE_COLUMNS, simulate, type SimulateOptions } from "../mod.ts";
 import { policies } from "../policies/mod.ts";
+import { CapacityError } from "../sim/core/capacity_error.ts";
 import { policyPlugin } from "../sim/guest/plugin.ts";
 import { requestsField } from "../sim/guest/requests.ts";
 import { readSnapshots } from "../sim/guest/snapshot.ts";
@@ -339,4 +340,31 @@ Deno.test("a host that does not ask who owns a page is caught by the checkers", 
   } finally {
     Judge.prototype.reclaim = asks;
   }
+});
+
+Deno.test("a limit of a model ends the run where it was reached, with its sentence as the finding", async () => {
+  const policy = policyPlugin<Record<never, never>>({
+    name: "greedy",
+    summary: "fills a list without end",
+    source: "this test",
+    options: { fields: {} },
+    create: ({ sim }) => ({
+      start: () => {
+        const kind = sim.register("greedy", () => {
+          throw new CapacityError("the lists hold at most 3 entries");
+        });
+        sim.after(1000, kind);
+      },
+    }),
+  });
+  const scenario = {
+    hintsim: 1,
+    machine: { memory: "16MiB" },
+    workload: { kind: "idle" },
+    policy: { kind: "greedy" },
+  };
+  const loaded = await loadScenario(scenario, {}, { policies: [...policies, policy], workloads });
+  const [run] = simulateLoaded(loaded, { check: true });
+  assert.match(run.finding!, /^the lists hold at most 3 entries at 1000 ns, after an event of "greedy"/);
+  assert.deepEqual(run.problems, []);
 });

@@ -2,6 +2,7 @@
  * The memory of ordered free lists: chunks, rings and the words that lead from a block to its entry (list_layout.ts), and
  * their upkeep. What the entries mean is the matter of free_lists.ts.
  */
+import { CapacityError } from "../core/capacity_error.ts";
 import { MIGRATETYPE_COUNT, PAGEBLOCK_ORDER, PAGEBLOCK_PAGES } from "./allocator.ts";
 import { LAYOUT, NO_CELLS } from "./list_layout.ts";
 
@@ -201,7 +202,7 @@ export class ListMemory {
     }
     if (this.#fresh === this.#endChunk) {
       const entries = (this.#endChunk - this.#firstChunk) * CHUNK_ENTRIES;
-      throw new RangeError(`The free lists of a zone hold at most ${entries} entries`);
+      throw new CapacityError(`the free lists of a zone hold at most ${entries} entries`);
     }
     return this.#fresh++;
   }

@@ -5,8 +5,8 @@ import { ORDER_MAX } from "./allocator.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
 import type { RecordedPerCpu, RecordedState, RecordedZone } from "./operations.ts";
 
-/** The most pages of a recorded guest: 2 TiB. */
-const PAGES_MAX = 2 ** 29;
+/** The most pages of a recorded guest: 8 TiB. */
+const PAGES_MAX = 2 ** 31;
 
 const pages = z.int().min(0).max(2 * PAGES_MAX);
 

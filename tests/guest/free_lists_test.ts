@@ -285,6 +285,6 @@ Deno.test({
     const buddy = new Buddy(0, 2 ** 29);
     assert.throws(() => {
       for (let pfn = 0; pfn < 2 ** 29; pfn += 2) buddy.free(pfn, 0, MOVABLE);
-    }, { name: "RangeError", message: /^The free lists of a zone hold at most \d+ entries$/ });
+    }, { name: "CapacityError", message: /^the free lists of a zone hold at most \d+ entries$/ });
   },
 });
