@@ -92,12 +92,11 @@ export const kernel61: Kernel = {
   retypesMerged: false,
   alloc,
   allocBulk: (zone, order, migratetype, count, flags, pfns) => {
-    for (let taken = 0; taken < count; taken++) {
-      const pfn = alloc(zone, order, migratetype, flags);
-      if (pfn < 0) return taken;
-      pfns[taken] = pfn;
-    }
-    return count;
+    let taken = 0;
+    do taken += zone.allocator.allocBulk(order, migratetype, pfns.subarray(taken, count)); while (
+      taken < count && fallback61(zone, order, migratetype, flags)
+    );
+    return taken;
   },
   free: (zone, pfn, order, migratetype, toTail) => zone.allocator.free(pfn, order, migratetype, toTail),
   movePageblock: ({ allocator }, pfn, migratetype) => {

@@ -104,7 +104,8 @@ class Kernel612 implements Kernel {
     pfns: Float64Array,
   ): number {
     this.#mode = "normal";
-    for (let taken = 0; taken < count; taken++) {
+    const own = zone.allocator.allocBulk(order, migratetype, pfns.subarray(0, count));
+    for (let taken = own; taken < count; taken++) {
       const pfn = this.#next(zone, order, migratetype, flags);
       if (pfn < 0) return taken;
       pfns[taken] = pfn;
