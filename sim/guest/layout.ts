@@ -2,55 +2,61 @@
 import { InputError } from "../core/options.ts";
 import { ORDER_PAGES, PAGE_SIZE } from "../memory/range.ts";
 import { MOVABLE, ORDER_MAX, PAGEBLOCK_PAGES } from "./allocator.ts";
+import { releaseAtBoot } from "./boot_release.ts";
 import { Buddy } from "./buddy.ts";
 import type { Kernel } from "./kernel.ts";
 import { kernel61 } from "./kernel_6_1.ts";
 import { kernels } from "./kernels.ts";
+import type { LayoutOptions } from "./layout_options.ts";
+import { type MachinePlan, planMachine, type PlanOptions, type ZonePlan } from "./machine_plan.ts";
 import type { RecordedState } from "./operations.ts";
-import { watermarksOf } from "./watermarks.ts";
 import { Zone } from "./zone.ts";
 
-/** First pages of DMA32 and of Normal on x86-64: 16 MiB and 4 GiB (arch/x86/include/asm/dma.h). */
-const DMA32_START = 4096;
-const NORMAL_START = 2 ** 20;
-
-/**
- * Transparent huge pages are off by default below 512 MiB of managed pages (mm/huge_memory.c `hugepage_init`). Reserved are
- * the memmap, 1/64 of memory, and about 15,000 pages of kernel and initramfs (six recorded boots: 14,200 to 16,200).
- */
-const THP_PAGES_MIN = 512 * 256;
-const RESERVED_PAGES = 15_000;
+/** A machine without holes, nodes or pages that the kernel keeps. */
+const PLAIN: LayoutOptions = { zones: { layout: "auto" }, holes: [], numa: [], reserved: "none" };
 
 /** The zones of a guest of `memoryBytes` without holes: DMA, DMA32 and Normal, all pages free and movable. */
 export function layoutZones(memoryBytes: number, thp: boolean, kernel: Kernel = kernel61): Zone[] {
   const pages = Math.floor(memoryBytes / PAGE_SIZE);
-  const cuts = [0, DMA32_START, NORMAL_START, Infinity];
-  const names = ["DMA", "DMA32", "Normal"];
-  const spans = names.flatMap((name, index) => {
-    const count = Math.min(pages, cuts[index + 1]) - cuts[index];
-    return count > 0 ? [{ name, pfn: cuts[index], count }] : [];
-  });
-  const sizes = spans.map(({ count }) => ({ managedPages: count, movable: false }));
-  const marks = watermarksOf(sizes, thp && pages - pages / 64 - RESERVED_PAGES >= THP_PAGES_MIN);
-  return spans.map(({ name, pfn, count }, index) => {
-    const allocator = new Buddy(pfn, count, MOVABLE, kernel.retypesMerged);
-    // Boot release goes to the tail in ascending order (mm/memblock.c __free_pages_memory, __free_pages_core).
-    allocator.insertRange(pfn, count, MOVABLE);
-    return new Zone({
-      index,
-      name,
-      allocator,
-      present: [{ pfn, count }],
-      managedPages: count,
-      watermarks: marks[index],
-      kernel,
-    });
-  });
+  return layoutMachine(pages * PAGE_SIZE, { ...PLAIN, thp, vcpus: 1, kernel: kernel.version }).zones;
+}
+
+/** A generated guest: its zones, beside what they were made from. */
+export interface MachineLayout extends Omit<MachinePlan, "zones"> {
+  /** The plan's zones with their figures, by the same index. */
+  readonly plans: readonly ZonePlan[];
+  /** The zones with their free lists, as after the release of boot memory. */
+  readonly zones: Zone[];
 }
 
 /**
- * The zones of a recorded state, with its free lists in order. A difference of spanned and present pages is taken for the
- * hole below 1 MiB. `machine` is the kernel generation where the state does not say it. Throws {@link InputError} when free blocks overlap or do not add up.
+ * The zones of a machine, all that the kernel does not keep being free and movable. Throws {@link InputError} whose
+ * path begins below `machine`.
+ *
+ * ```ts
+ * import { layoutMachine } from "./layout.ts";
+ * const { zones } = layoutMachine(2 ** 32, {
+ *   zones: { layout: "q35" }, holes: [], numa: [], reserved: "none", vcpus: 2, thp: true, kernel: "6.1",
+ * });
+ * if (zones.map(({ presentPages }) => presentPages).join() !== "3998,520160,524288") throw new Error("QEMU's q35");
+ * ```
+ */
+export function layoutMachine(memoryBytes: number, options: PlanOptions): MachineLayout {
+  const plan = planMachine(memoryBytes, options);
+  const kernel = kernels.find(({ version }) => version === options.kernel);
+  if (kernel === undefined) throw new InputError(["kernel"], `kernel ${options.kernel} is not modelled`);
+  const zones = plan.zones.map(({ index, name, startPfn, spannedPages, present, free, managedPages, watermarks }) => {
+    const allocator = new Buddy(startPfn, spannedPages, MOVABLE, kernel.retypesMerged);
+    releaseAtBoot(allocator, free);
+    return new Zone({ index, name, allocator, present, managedPages, watermarks, kernel });
+  });
+  return { ...plan, plans: plan.zones, zones };
+}
+
+/**
+ * The zones of a recorded state, with its free lists in order. A difference of spanned and present pages is taken for
+ * the hole below 1 MiB, or for the one at the end of a zone. `machine` is the kernel generation where the state does
+ * not say it. Throws {@link InputError} when free blocks overlap or do not add up.
  */
 export function zonesOfState(state: RecordedState, machine: Kernel = kernel61): Zone[] {
   const kernel = kernels.find(({ version }) => version === state.kernel) ?? machine;
@@ -62,7 +68,7 @@ export function zonesOfState(state: RecordedState, machine: Kernel = kernel61): 
       const type = state.pageblockType(block);
       if (type >= 0) allocator.setPageblockType(block * PAGEBLOCK_PAGES, type);
     }
-    const present = presentRanges(startPfn, spannedPages, presentPages);
+    const present = presentRanges(startPfn, spannedPages, presentPages, freeEnd(state, index));
     return new Zone({ index, name, allocator, present, managedPages, watermarks: { min, low, high }, kernel });
   });
   for (const { zone, order, migratetype, pfns } of state.free) {
@@ -93,14 +99,37 @@ function fitting(name: string, act: () => void): void {
 /** The legacy hole of a PC ends at 1 MiB. */
 const LEGACY_HOLE_END = 256;
 
-function presentRanges(pfn: number, spanned: number, present: number): { pfn: number; count: number }[] {
+/**
+ * A zone above 1 MiB whose pages are fewer than it spans has them at its beginning, since what a machine keeps for its
+ * devices is the end of the first 4 GiB; unless something is free beyond.
+ */
+function presentRanges(
+  pfn: number,
+  spanned: number,
+  present: number,
+  lastFree: number,
+): { pfn: number; count: number }[] {
   const hole = spanned - present;
   const holeStart = LEGACY_HOLE_END - hole;
+  if (hole > 0 && pfn >= LEGACY_HOLE_END && lastFree <= pfn + present) return [{ pfn, count: present }];
   if (hole === 0 || holeStart <= pfn || pfn + spanned <= LEGACY_HOLE_END) return [{ pfn, count: spanned }];
   return [{ pfn, count: holeStart - pfn }, { pfn: LEGACY_HOLE_END, count: pfn + spanned - LEGACY_HOLE_END }];
 }
 
-/** Takes a free block that contains these pages off its list and puts back what is left of it; false when it is not free. */
+/** First page after the free blocks of a zone. */
+function freeEnd(state: RecordedState, zone: number): number {
+  let end = 0;
+  for (const list of state.free) {
+    if (list.zone !== zone) continue;
+    for (const pfn of list.pfns) end = Math.max(end, pfn + ORDER_PAGES[list.order]);
+  }
+  return end;
+}
+
+/**
+ * Takes a free block that contains these pages off its list and puts back what is left of it; false when it is not
+ * free.
+ */
 export function carve(zone: Zone, pfn: number, order: number): boolean {
   const { allocator } = zone;
   for (let outer = order; outer <= ORDER_MAX; outer++) {
