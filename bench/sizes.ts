@@ -36,6 +36,23 @@ export const sizes: Comparison = {
         })),
       },
       {
+        name: "a guest as Linux has it",
+        sameChecksum: false,
+        programs: [
+          churn("plain", 4, operations),
+          { name: "linux", command: ours("churn.ts", 4 * GIB_MIB, operations, "linux") },
+        ],
+        figures: [{
+          name: "per-CPU lists, zones and fallback, of none",
+          field: "operationNs",
+          of: "linux",
+          against: "plain",
+          kind: "share",
+          unit: "ns/op",
+          goal: { atMost: 1.5 },
+        }],
+      },
+      {
         name: "cost of a row",
         sameChecksum: false,
         roundsMax: 3,

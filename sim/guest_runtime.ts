@@ -8,11 +8,13 @@ import { Worker } from "./core/worker.ts";
 import { Driver } from "./guest/driver.ts";
 import { Guest } from "./guest/guest.ts";
 import { kernels } from "./guest/kernels.ts";
-import { carve, layoutZones, zonesOfState } from "./guest/layout.ts";
+import { carve, layoutMachine, zonesOfState } from "./guest/layout.ts";
+import { layoutChanged, numaBytes } from "./guest/layout_options.ts";
 import type { Workload, WorkloadContext } from "./guest/operations.ts";
 import type { HintingPolicy } from "./guest/policy.ts";
 import type { Requests } from "./guest/requests.ts";
 import { Vcpus } from "./guest/vcpu.ts";
+import { useOfLayout, useOfZones, type ZoneUse } from "./guest/zone_use.ts";
 import type { Zone } from "./guest/zone.ts";
 import { Backing, type HostMemory } from "./host/backing.ts";
 import type { Costs } from "./host/costs.ts";
@@ -83,16 +85,17 @@ export class GuestRuntime {
     this.#spec = spec;
     const memoryBytes = memoryOf(spec, parts.file);
     this.workload = makeWorkload(parts, spec, index, memoryBytes / PAGE_SIZE);
-    const zones = zonesFor(spec, this.workload, memoryBytes);
+    const { zones, use } = zonesOf(spec, this.workload, memoryBytes);
     this.pages = Math.max(memoryBytes / PAGE_SIZE, ...zones.map((zone) => zone.endPfn));
     this.presentPages = zones.reduce((sum, zone) => sum + zone.presentPages, 0);
     this.#judge = new Judge(this.pages);
     const shared = { trace: sim.trace, costs, guest: index };
     const { backing: kind } = scenario.host;
     this.backing = new Backing({ ...shared, memory, judge: this.#judge, kind, pages: this.pages });
-    const { initOnAlloc, perCpu, vcpus } = spec.machine;
+    const { initOnAlloc, perCpu, vcpus, keepMarks } = spec.machine;
+    const pages = { perCpu: perCpu ? vcpus : 0, keepMarks };
     const guestParts = { sim, index, zones, host: this.backing, judge: this.#judge, costs, initOnAlloc };
-    this.guest = new Guest({ ...guestParts, perCpu: perCpu ? vcpus : 0 });
+    this.guest = new Guest({ ...guestParts, use, pages });
     const queue: TransportParts = { sim, host: this.backing, costs, guest: index };
     const transport: Transport = scenario.transport.kind === "hypercall"
       ? new Hypercall(queue)
@@ -225,7 +228,7 @@ function memoryOf(spec: GuestSpec, file: (path: string) => Uint8Array): number {
     if (memory === undefined && plugin.files(options).length > 0) {
       throw new InputError([...spec.path], "a recording without snapshots needs machine.memory");
     }
-    return memory ?? MEMORY_DEFAULT;
+    return memory ?? numaBytes(spec.machine.numa) ?? MEMORY_DEFAULT;
   }
   if (memory !== undefined && memory !== brought) {
     throw new InputError(
@@ -262,10 +265,20 @@ function makeWorkload(parts: RunParts, spec: GuestSpec, guest: number, memoryPag
   return make(spec.workload, `guest${guest}`);
 }
 
-function zonesFor(spec: GuestSpec, workload: Workload, memoryBytes: number): Zone[] {
-  const kernel = kernels.find(({ version }) => version === spec.machine.kernel)!;
-  if (workload.state !== undefined) return inWorkload(spec.workload.path, () => zonesOfState(workload.state!, kernel));
-  const zones = layoutZones(memoryBytes, spec.machine.thp, kernel);
+/** The zones of a guest and their use: as recorded, or as its machine has them. */
+function zonesOf(spec: GuestSpec, workload: Workload, memoryBytes: number): { zones: Zone[]; use: ZoneUse } {
+  const { machine } = spec;
+  if (workload.state !== undefined) {
+    const changed = layoutChanged(machine);
+    if (changed !== undefined) {
+      throw new InputError([...spec.path, changed], "a recording with snapshots brings its own zones");
+    }
+    const kernel = kernels.find(({ version }) => version === machine.kernel)!;
+    const zones = inWorkload(spec.workload.path, () => zonesOfState(workload.state!, kernel));
+    return { zones, use: useOfZones(zones, machine.vcpus) };
+  }
+  const layout = inWorkload(spec.path, () => layoutMachine(memoryBytes, machine));
+  const { zones } = layout;
   const { start } = workload;
   for (let n = 0; n < start.count; n++) {
     const pfn = start.pfn(n);
@@ -275,5 +288,5 @@ function zonesFor(spec: GuestSpec, workload: Workload, memoryBytes: number): Zon
       throw new InputError(spec.workload.path, `page ${pfn} of the recording does not fit into the machine's memory`);
     }
   }
-  return zones;
+  return { zones, use: useOfLayout(layout) };
 }

@@ -30,6 +30,8 @@ export interface MachineOptions extends LayoutOptions {
   readonly thp: boolean;
   /** Kernel generation. */
   readonly kernel: string;
+  /** Whether requests leave watermarks and reserves alone. */
+  readonly keepMarks: boolean;
   /** Whether the CPUs keep pages of their own. */
   readonly perCpu: boolean;
   /** What the host backs at the start. */
@@ -67,6 +69,10 @@ export const MACHINE: Options<MachineOptions> = {
     vcpus: integer(4, 1, 1024, { summary: "virtual CPUs" }),
     thp: flag(true, { summary: "transparent huge pages, which raise the watermarks", source: "mm/khugepaged.c" }),
     kernel: choice<string>("6.1", kernels.map(({ version }) => version), { summary: "kernel generation, a text" }),
+    keepMarks: flag(false, {
+      summary: "requests leave the watermarks and lowmem reserves of the zones alone, and fail below the minimum",
+      source: "mm/page_alloc.c get_page_from_freelist",
+    }),
     perCpu: flag(false, {
       summary: "each CPU keeps pages of orders 0 to 3 and 9 of its own, which the free lists do not show",
       source: "mm/page_alloc.c struct per_cpu_pages",

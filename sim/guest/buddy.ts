@@ -260,8 +260,11 @@ export class Buddy implements Allocator {
         page++;
         continue;
       }
+      // The mark stays: `move_to_free_list` does not take the block off the free lists.
+      const reported = this.#lists.isReported(page, order);
       this.#lists.remove(page, order);
       this.#lists.pushTail(order * TYPES + migratetype, order, page);
+      if (reported) this.setReported(this.#base + page, order);
       moved += 1 << order;
       page += 1 << order;
     }

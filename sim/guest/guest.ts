@@ -11,11 +11,10 @@ import type { Host } from "../host/host.ts";
 import type { Judge } from "../host/judge.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
 import { AllocationTable } from "./allocation_table.ts";
-import { MOVABLE, RECLAIMABLE } from "./allocator.ts";
-import { keepsOrder } from "./pcp.ts";
-import { PerCpuLists } from "./per_cpu.ts";
+import { PageSource, type PageSourceOptions } from "./page_source.ts";
 import type { HintingPolicy } from "./policy.ts";
 import type { Zone } from "./zone.ts";
+import { useOfZones, type ZoneUse } from "./zone_use.ts";
 
 /** What a guest is made of. */
 export interface GuestParts {
@@ -33,8 +32,10 @@ export interface GuestParts {
   readonly costs: Costs;
   /** Whether the kernel zeroes, and so touches, every page that it allocates (init_on_alloc=1). */
   readonly initOnAlloc: boolean;
-  /** Virtual CPUs that keep pages of their own; 0, the default, for none. */
-  readonly perCpu?: number;
+  /** In which order the zones are used; the highest first unless told. */
+  readonly use?: ZoneUse;
+  /** How pages are taken; without per-CPU lists and marks unless told. */
+  readonly pages?: PageSourceOptions;
 }
 
 /** Allocation failed: nothing of this order is left. */
@@ -64,8 +65,7 @@ export class Guest {
   #initOnAlloc: boolean;
   #allocNs: number;
   #freeNs: number;
-  #takenZone = 0;
-  #lists: PerCpuLists | undefined;
+  #source: PageSource;
   /** What the policy's work on blocks that came back took, and no row carries yet, ns. */
   #returnedNs = 0;
   #policy: HintingPolicy = {};
@@ -81,8 +81,8 @@ export class Guest {
     this.#initOnAlloc = parts.initOnAlloc;
     this.#allocNs = parts.costs.allocNs;
     this.#freeNs = parts.costs.freeNs;
-    const { perCpu = 0 } = parts;
-    if (perCpu > 0) this.#lists = new PerCpuLists(this.zones, perCpu, (...block) => this.#returnBlock(...block));
+    const { use = useOfZones(parts.zones, 1), pages = { perCpu: 0, keepMarks: false } } = parts;
+    this.#source = new PageSource(parts.zones, use, pages, (zone, pfn, merged) => this.#returnBlock(zone, pfn, merged));
   }
 
   /** Installs the policy. */
@@ -105,12 +105,12 @@ export class Guest {
 
   /** Pages on per-CPU lists. */
   get perCpuPages(): number {
-    return this.#lists?.pages ?? 0;
+    return this.#source.perCpuPages;
   }
 
   /** Lets per-CPU lists give back what lies idle; the policy hears of it. */
   decayPerCpu(): void {
-    this.#lists?.decay();
+    this.#source.decay();
   }
 
   /** The zone that holds a page. Throws RangeError for a page outside of every zone. */
@@ -139,9 +139,9 @@ export class Guest {
    * are not used yet: see {@link needsUse} and {@link use}. Returns the time it takes, ns, or {@link FAILED} without a row.
    */
   alloc(handle: number, order: number, migratetype: number, zone: number, cpu: number): number {
-    const pfn = this.#take(order, migratetype, zone, cpu);
+    const pfn = this.#source.take(order, migratetype, zone, cpu);
     if (pfn < 0) return FAILED;
-    const taken = this.#takenZone;
+    const taken = this.#source.zone;
     this.allocations.put(handle, pfn, order, taken);
     const pages = ORDER_PAGES[order];
     this.#trace.write(Event.alloc, pfn, pages, order, taken, NONE, NONE, this.#allocNs, this.index, cpu);
@@ -170,8 +170,8 @@ export class Guest {
       this.allocations.put(handle, pfn, order, this.zoneOf(pfn).index);
       return;
     }
-    const taken = this.#take(order, migratetype, -1, 0);
-    if (taken >= 0) this.allocations.put(handle, taken, order, this.#takenZone);
+    const taken = this.#source.take(order, migratetype, -1, 0);
+    if (taken >= 0) this.allocations.put(handle, taken, order, this.#source.zone);
   }
 
   /** Notes that an allocation failed for good; its free will be skipped. */
@@ -189,11 +189,8 @@ export class Guest {
     const { pfn, order, zone: zoneIndex } = this.allocations;
     this.allocations.remove(handle);
     const zone = this.zones[zoneIndex];
-    if (zone.unmovable.count > 0) zone.unmovable.clearRange(pfn, ORDER_PAGES[order]);
     this.#judge.release(pfn, ORDER_PAGES[order]);
-    if (this.#lists !== undefined && keepsOrder(order)) {
-      this.#lists.of(zoneIndex, cpu).free(pfn, order, zone.allocator.pageblockType(pfn));
-    } else this.#returnBlock(zone, pfn, zone.free(pfn, order));
+    this.#source.free(zone, pfn, order, cpu);
     const costNs = this.#freeNs + this.#returnedNs;
     this.#returnedNs = 0;
     this.#trace.write(Event.free, pfn, ORDER_PAGES[order], order, zoneIndex, NONE, NONE, costNs, this.index, cpu);
@@ -231,32 +228,6 @@ export class Guest {
     if (merged < this.#freeOrderMin) return;
     const head = Math.floor(pfn / ORDER_PAGES[merged]) * ORDER_PAGES[merged];
     this.#returnedNs += this.#policy.onFree!(zone, head, merged) ?? 0;
-  }
-
-  /**
-   * Takes pages from the highest zone that has some, or from `only`; when there are none, per-CPU lists are drained first. The
-   * first page, or -1; its zone is in `#takenZone`.
-   */
-  #take(order: number, migratetype: number, only: number, cpu: number): number {
-    const pfn = this.#takeOnce(order, migratetype, only, cpu);
-    if (pfn >= 0 || this.#lists === undefined || this.#lists.pages === 0) return pfn;
-    this.#lists.drainAll();
-    return this.#takeOnce(order, migratetype, only, cpu);
-  }
-
-  #takeOnce(order: number, migratetype: number, only: number, cpu: number): number {
-    const last = only < 0 ? 0 : only;
-    const kept = this.#lists !== undefined && keepsOrder(order) && migratetype <= RECLAIMABLE;
-    for (let zone = only < 0 ? this.zones.length - 1 : only; zone >= last; zone--) {
-      const pfn = kept
-        ? this.#lists!.of(zone, cpu).alloc(order, migratetype)
-        : this.zones[zone].alloc(order, migratetype);
-      if (pfn < 0) continue;
-      this.#takenZone = zone;
-      if (migratetype !== MOVABLE) this.zones[zone].unmovable.setRange(pfn, ORDER_PAGES[order]);
-      return pfn;
-    }
-    return -1;
   }
 
   #zero(pfn: number, pages: number, cpu: number): number {

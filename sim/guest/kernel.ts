@@ -27,6 +27,8 @@ export interface AllocFlags {
 
 /** The flags of an ordinary request. */
 export const NO_FLAGS: AllocFlags = { noFragment: false, stealing: false };
+/** The flags of the first walk over the zones, when another zone could be used before types are mixed. */
+export const NO_FRAGMENT: AllocFlags = { noFragment: true, stealing: false };
 
 /** A kernel generation. */
 export interface Kernel {

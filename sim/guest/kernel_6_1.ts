@@ -27,8 +27,11 @@ function moveFreePages(lists: Allocator, pfn: number, migratetype: number): numb
 }
 
 function moveToTail(lists: Allocator, pfn: number, order: number, migratetype: number): void {
+  // The mark stays: `move_to_free_list` does not take the block off the free lists.
+  const reported = lists.isReported(pfn, order);
   lists.remove(pfn, order);
   lists.insert(pfn, order, migratetype, true);
+  if (reported) lists.setReported(pfn, order);
 }
 
 /** Takes block `pfn` of `order`, and its pageblock where that is allowed, for `migratetype` (`steal_suitable_fallback`). */

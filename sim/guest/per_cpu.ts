@@ -1,6 +1,7 @@
 /** The per-CPU lists of one guest: one set for each zone and CPU, of the guest's kernel generation. */
-import { NO_FLAGS } from "./kernel.ts";
-import { batchOf, highMaxOf, highOf, type PcpZone, type PerCpuPages } from "./pcp.ts";
+import { type AllocFlags, NO_FLAGS } from "./kernel.ts";
+import type { PagesetSize } from "./machine_plan.ts";
+import type { PcpZone, PerCpuPages } from "./pcp.ts";
 import { Pcp61 } from "./pcp_6_1.ts";
 import { Pcp612 } from "./pcp_6_12.ts";
 import type { Zone } from "./zone.ts";
@@ -10,13 +11,15 @@ export type BlockReturned = (zone: Zone, pfn: number, mergedOrder: number) => vo
 
 /** The lists of all zones and CPUs. */
 export class PerCpuLists {
+  /** The flags of the request for which a list may be refilled now. */
+  flags: AllocFlags = NO_FLAGS;
   readonly #lists: readonly (readonly PerCpuPages[])[];
 
-  /** Empty lists, as after boot. `returned` is told of what they give back. */
-  constructor(zones: readonly Zone[], cpus: number, returned: BlockReturned) {
+  /** Empty lists of these sizes by zone, as after boot. `returned` is told of what they give back. */
+  constructor(zones: readonly Zone[], sizes: readonly PagesetSize[], cpus: number, returned: BlockReturned) {
     this.#lists = zones.map((zone) => {
-      const source = sourceOf(zone, returned);
-      return Array.from({ length: cpus }, () => emptyLists(zone, cpus, source));
+      const source = this.#sourceOf(zone, returned);
+      return Array.from({ length: cpus }, () => emptyLists(zone, sizes[zone.index], source));
     });
   }
 
@@ -24,6 +27,15 @@ export class PerCpuLists {
   of(zone: number, cpu: number): PerCpuPages {
     const lists = this.#lists[zone];
     return lists[cpu >= 0 && cpu < lists.length ? cpu : 0];
+  }
+
+  #sourceOf(zone: Zone, returned: BlockReturned): PcpZone {
+    const { allocator, kernel } = zone;
+    return {
+      refill: (order, migratetype, count, pfns) => kernel.allocBulk(zone, order, migratetype, count, this.flags, pfns),
+      giveBack: (pfn, order, migratetype) => returned(zone, pfn, allocator.free(pfn, order, migratetype)),
+      pageblockType: (pfn) => allocator.pageblockType(pfn),
+    };
   }
 
   /** Pages on all lists. */
@@ -44,11 +56,9 @@ export class PerCpuLists {
   }
 }
 
-function emptyLists({ managedPages, watermarks, kernel }: Zone, cpus: number, source: PcpZone): PerCpuPages {
-  const batch = batchOf(managedPages);
-  const high = highOf(watermarks.low, cpus, batch);
+function emptyLists({ kernel }: Zone, { batch, high, highMax }: PagesetSize, source: PcpZone): PerCpuPages {
   if (kernel.version === "6.1") return new Pcp61(source, batch, { high, freeFactor: 0 });
-  const limits = { highMin: high, highMax: Math.max(high, highMaxOf(managedPages, cpus, batch)) };
+  const limits = { highMin: high, highMax: Math.max(high, highMax) };
   return new Pcp612(source, batch, {
     high,
     ...limits,
@@ -57,13 +67,4 @@ function emptyLists({ managedPages, watermarks, kernel }: Zone, cpus: number, so
     previousHighOrder: false,
     freeHighBatch: true,
   });
-}
-
-function sourceOf(zone: Zone, returned: BlockReturned): PcpZone {
-  const { allocator, kernel } = zone;
-  return {
-    refill: (order, migratetype, count, pfns) => kernel.allocBulk(zone, order, migratetype, count, NO_FLAGS, pfns),
-    giveBack: (pfn, order, migratetype) => returned(zone, pfn, allocator.free(pfn, order, migratetype)),
-    pageblockType: (pfn) => allocator.pageblockType(pfn),
-  };
 }

@@ -32,9 +32,14 @@ const REFUSALS: readonly (readonly [what: string, args: string[], sentence: RegE
   ],
   ["an unknown list", ["list", "polices"], /^list polices: unknown list; known are policies, /],
   [
-    "a level not yet replayed",
-    ["trace", "verify", "x.csv", "--level", "pcp"],
-    /^--level pcp: is not replayed yet; wanted is buddy$/,
+    "a level that is none",
+    ["trace", "verify", "x.csv", "--level", "pages"],
+    /^--level pages: is not a level; wanted is buddy, pcp, reporting$/,
+  ],
+  [
+    "a kernel that is not modelled",
+    ["trace", "verify", "x.csv", "--kernel", "5.10"],
+    /^--kernel 5\.10: is not modelled; wanted is 6\.1, 6\.12$/,
   ],
   ["a value that holds itself", ["CYCLE"], /^\S+cycle\.yaml: not YAML: a value refers to itself$/],
   ["a second document", ["SECOND"], /^\S+second\.yaml:3:1: a second document begins; wanted is one scenario$/],

@@ -210,8 +210,10 @@ export class LinkedBuddy implements Allocator {
     for (let page = pfn; page < pfn + count; page++) {
       const order = this.orderAt(page);
       if (order < 0) continue;
+      const reported = this.isReported(page, order);
       this.remove(page, order);
       this.insert(page, order, migratetype, true);
+      if (reported) this.setReported(page, order);
       moved += ORDER_PAGES[order];
     }
     return moved;

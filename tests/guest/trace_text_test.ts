@@ -284,13 +284,14 @@ const anyRow = fc.oneof(
   )
     .map(([event, pfn, order, type, x]) => [event, pfn, order, type, x].join(",")),
   fc.tuple(
-    fc.constantFrom(..."AFBIiKYGVWwRcp"),
+    fc.constantFrom(..."AFBiKYGVWwRcp"),
     fc.option(fc.nat(5000)),
     fc.option(fc.nat(10)),
     fc.option(fc.nat(4)),
     fc.constantFrom("", "4", "dc0", "2800", "0x1", "text/1"),
   )
     .map(([event, pfn, order, type, x]) => [event, pfn ?? "", order ?? "", type ?? "", x].join(",")),
+  fc.tuple(fc.nat(5000), fc.nat(10), fc.constantFrom("", "0x1")).map(([pfn, order, x]) => `I,${pfn},${order},,${x}`),
   fc.tuple(fc.constantFrom("S", "M"), fc.constantFrom("", "s0", "a b", '"q"', "x,7", "hintsim:S t")).map(([event, x]) =>
     `${event},,,,${x}`
   ),

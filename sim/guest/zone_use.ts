@@ -1,0 +1,54 @@
+/** In which order the zones of a guest are asked, and what must stay free in each. */
+import { MOVABLE } from "./allocator.ts";
+import { pagesetOf, type PagesetSize } from "./machine_plan.ts";
+import { ZoneType } from "./memory_map.ts";
+import type { MachineLayout } from "./layout.ts";
+import type { Zone } from "./zone.ts";
+
+/** How the zones of a guest are used. */
+export interface ZoneUse {
+  /** For each CPU and type of request the zones in the order in which they are asked; see `zonesFor`. */
+  readonly zonelists: readonly (readonly (readonly number[])[])[];
+  /** The node of each CPU. */
+  readonly cpuNodes: readonly number[];
+  /** For each zone the pages held back from requests, by the highest type of zone that they may use. */
+  readonly lowmemReserve: readonly (readonly number[])[];
+  /** For each zone the sizes of its per-CPU lists. */
+  readonly pagesets: readonly PagesetSize[];
+  /** Whether another zone is asked before types are mixed in the preferred one (`alloc_flags_nofragment`). */
+  readonly noFragment: boolean;
+}
+
+/** The use of a generated machine's zones. */
+export function useOfLayout({ plans, zonelists, cpuNodes }: MachineLayout): ZoneUse {
+  return {
+    zonelists,
+    cpuNodes,
+    lowmemReserve: plans.map(({ lowmemReserve }) => lowmemReserve),
+    pagesets: plans.map(({ pageset }) => pageset),
+    noFragment: plans.some(({ type }) => type === ZoneType.normal) && plans.some(({ type }) => type === ZoneType.dma32),
+  };
+}
+
+/** The use of zones of which no more is known: one node, the highest first. */
+export function useOfZones(zones: readonly Zone[], cpus: number): ZoneUse {
+  const order = zones.map((_, index) => zones.length - 1 - index);
+  return {
+    zonelists: [[order, order, order, order]],
+    cpuNodes: [0],
+    lowmemReserve: zones.map(() => [0, 0, 0, 0, 0]),
+    pagesets: zones.map(({ managedPages, watermarks }) => pagesetOf(managedPages, watermarks.low, cpus)),
+    noFragment: false,
+  };
+}
+
+/** The highest type of zone that a request may use: user pages may lie in ZONE_MOVABLE. */
+export function highestFor(migratetype: number): number {
+  return migratetype === MOVABLE ? ZoneType.movable : ZoneType.normal;
+}
+
+/** The zones for a request of a CPU, in the order in which they are asked. */
+export function zonesFor(use: ZoneUse, cpu: number, highest: number): readonly number[] {
+  const node = use.cpuNodes[cpu >= 0 && cpu < use.cpuNodes.length ? cpu : 0];
+  return use.zonelists[node][highest];
+}
