@@ -46,6 +46,11 @@ export class PageSource {
     return this.#lists?.pages ?? 0;
   }
 
+  /** All pages of per-CPU lists go back (`drain_all_pages`). */
+  drainAll(): void {
+    this.#lists?.drainAll();
+  }
+
   /** Idle pages of per-CPU lists go back a little at a time. */
   decay(): void {
     this.#lists?.decay();

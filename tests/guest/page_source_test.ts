@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { randomStream } from "../../sim/core/random.ts";
 import { MOVABLE, UNMOVABLE } from "../../sim/guest/allocator.ts";
 import { layoutMachine } from "../../sim/guest/layout.ts";
 import type { PlanOptions } from "../../sim/guest/machine_plan.ts";
 import { PageSource, type PageSourceOptions } from "../../sim/guest/page_source.ts";
 import type { Zone } from "../../sim/guest/zone.ts";
+import { PageBitmap } from "../../sim/memory/bitmap.ts";
 import { useOfLayout } from "../../sim/guest/zone_use.ts";
 
 const PLAIN: PlanOptions = {
@@ -120,3 +122,46 @@ Deno.test("per-CPU lists give out what they were given, and everything goes back
   assert.equal(taken.reduce((a, b) => a + b), all);
   assert.ok(returned.length > 0);
 });
+
+const OPERATIONS = Deno.env.get("HINTSIM_TIER") === "slow" ? 1_000_000 : 10_000;
+
+for (const kernel of ["6.1", "6.12"]) {
+  Deno.test(`${kernel}: whatever was asked for and freed, in the end the free lists hold what they held at boot`, () => {
+    const { zones, source } = machine(2 ** 30, { kernel, zones: { layout: "q35" }, reserved: "auto" }, { perCpu: 2 });
+    const atBoot = zones.map(({ allocator }) => Array.from({ length: 11 }, (_, order) => allocator.nrFree(order)));
+    const total = free(zones).reduce((a, b) => a + b);
+    const random = randomStream(1, 0, `pages/${kernel}`);
+    const used: { pfn: number; order: number; zone: Zone }[] = [];
+    const owned = new PageBitmap(2 ** 20);
+    let usedPages = 0;
+    for (let i = 0; i < OPERATIONS; i++) {
+      // Fills to the brim and empties, in waves.
+      const filling = Math.floor(i / (OPERATIONS / 8)) % 2 === 0;
+      if (used.length === 0 || random.nextBelow(100) < (filling ? 70 : 35)) {
+        const order = random.nextBelow(4) > 0 ? 0 : random.nextBelow(11);
+        const pfn = source.take(order, random.nextBelow(3), -1, random.nextBelow(2));
+        if (pfn < 0) continue;
+        assert.equal(owned.setRange(pfn, 2 ** order), 2 ** order, "a page was handed out twice");
+        used.push({ pfn, order, zone: zones[source.zone] });
+        usedPages += 2 ** order;
+      } else {
+        const at = random.nextBelow(used.length);
+        const { pfn, order, zone } = used[at];
+        used[at] = used[used.length - 1];
+        used.pop();
+        owned.clearRange(pfn, 2 ** order);
+        source.free(zone, pfn, order, random.nextBelow(2));
+        usedPages -= 2 ** order;
+      }
+      if (i % 997 === 0) assert.equal(free(zones).reduce((a, b) => a + b) + source.perCpuPages + usedPages, total);
+    }
+    for (const { pfn, order, zone } of used) source.free(zone, pfn, order, 0);
+    source.drainAll();
+    for (const { allocator } of zones) allocator.validate();
+    assert.equal(source.perCpuPages, 0);
+    assert.deepEqual(
+      zones.map(({ allocator }) => Array.from({ length: 11 }, (_, order) => allocator.nrFree(order))),
+      atBoot,
+    );
+  });
+}
