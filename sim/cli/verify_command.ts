@@ -3,6 +3,7 @@ import { InputError, parseOptions } from "../core/options.ts";
 import type { Kernel } from "../guest/kernel.ts";
 import { kernels } from "../guest/kernels.ts";
 import { readRecording } from "../guest/recording.ts";
+import type { Divergence } from "../guest/replay/replay_lists.ts";
 import {
   isIdentical,
   REPLAY_LEVELS,
@@ -14,7 +15,7 @@ import {
 import { readSnapshots, type Snapshots } from "../guest/snapshot.ts";
 import type { Registries } from "../scenario.ts";
 import { LoadError } from "../unpack.ts";
-import { readUserFile, resolvePath, siblingSnapshots } from "./files.ts";
+import { baseName, readUserFile, resolvePath, siblingSnapshots } from "./files.ts";
 import { DONE, FOUND, type Io, UsageError } from "./io.ts";
 import { formatTable } from "./table.ts";
 
@@ -81,7 +82,8 @@ async function verify(
   partsFor: (snapshots: Snapshots) => VerifyParts,
 ): Promise<Verification> {
   const sibling = siblingSnapshots(resolvePath(io.userFolder, path));
-  const snapshotPath = given ?? sibling;
+  // Named beside the recording, as the user wrote that.
+  const snapshotPath = given ?? (sibling && path.slice(0, path.lastIndexOf("/") + 1) + baseName(sibling));
   if (snapshotPath === undefined) {
     throw new UsageError(`${path}: no snapshots lie beside it; name them with --snapshots FILE`);
   }
@@ -125,15 +127,16 @@ function textOf(result: Verification): string {
     isIdentical(one) ? "identical" : "DIFFERENT",
   ]);
   const header = ["snapshot", "operations", "lists in order", "nr_free off", "pageblocks off", ...extra, ""];
-  const where = first === undefined
-    ? ""
-    : `first at row ${first.row}: the kernel picked page ${first.expectedPfn}, the allocator ${
-      first.actualPfn < 0 ? "none" : first.actualPfn
-    }\n`;
+  const where = first === undefined ? "" : `first at row ${first.row}: ${differenceOf(first)}\n`;
   const steps = reporting === undefined
     ? ""
     : `${reporting.isolates} blocks isolated, ${reporting.reports} reports, ${reporting.putBacks} blocks put back\n`;
   const missing = uncompared.length === 0 ? "" : `not compared: snapshots ${uncompared.join(", ")}\n`;
   const counts = `${wrongPfns} of ${allocations} allocations got another page (${frees} frees)`;
   return `${formatTable([header, ...rows])}\n${counts}\n${steps}${where}${missing}`;
+}
+
+function differenceOf({ expectedPfn, actualPfn }: Divergence): string {
+  if (expectedPfn < 0) return "the lists are not those of the kernel";
+  return `the kernel picked page ${expectedPfn}, the allocator ${actualPfn < 0 ? "none" : actualPfn}`;
 }

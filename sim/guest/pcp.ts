@@ -19,8 +19,11 @@ const COSTLY_ORDER = 3;
 /** Doublings of the batch (PCP_BATCH_SCALE_MAX). */
 export const BATCH_SCALE_MAX = 5;
 
+/** The largest batch, that of a zone of 1 GiB and more. */
+export const BATCH_MAX = 63;
+
 /** Most blocks of one refill: the largest batch, doubled as often as it may be. */
-export const REFILL_MAX: number = 63 * 2 ** BATCH_SCALE_MAX;
+export const REFILL_MAX: number = BATCH_MAX * 2 ** BATCH_SCALE_MAX;
 
 /** Whether pages of this order are kept per CPU (`pcp_allowed_order`). */
 export function keepsOrder(order: number): boolean {

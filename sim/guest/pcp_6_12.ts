@@ -91,6 +91,7 @@ export class Pcp612 extends PerCpuPages {
       return Math.min(this.count, batch * 2 ** BATCH_SCALE_MAX);
     }
     const high = this.#high;
+    if (high === 0) return 1;
     if (this.count < high) return 0;
     if (this.#highMin !== this.#highMax) {
       const needed = this.#freeCount + batch;

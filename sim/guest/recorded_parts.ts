@@ -143,7 +143,11 @@ function withoutGaps(parts: readonly number[], end: number): number[] {
  * Whether a fallback row stands for the allocation itself. The kernel of the snapshot tells; without one, rows that only 6.12
  * has, or that no fallback is followed by the allocation of its very page.
  */
-function takesByFallback({ count, event, pfn, cpu }: Recording, first: number, kernel: string | undefined): boolean {
+export function takesByFallback(
+  { count, event, pfn, cpu }: Recording,
+  first: number,
+  kernel: string | undefined,
+): boolean {
   if (kernel !== undefined) return kernel !== "6.1";
   let fallbacks = 0;
   for (let row = first; row < count; row++) {

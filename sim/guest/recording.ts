@@ -30,7 +30,7 @@ export interface Recording {
   /** CPU, 0 where the recording has one CPU. */
   readonly cpu: Int16Array;
   /**
-   * The x column of the rows where it says more than flags: S (snapshot tag), M (mark), X, K, T, C, c, R, P, H; of D, O and P
+   * The x column of the rows where it says more than flags: S (snapshot tag), M (mark), X, K, T, C, c, R, O, P, H; of D
    * rows only the word `captured`.
    */
   readonly text: ReadonlyMap<number, string>;
@@ -41,6 +41,7 @@ const PFN_MAX = 2 ** 36;
 
 const COMMA = 44;
 const NEWLINE = 10;
+const RETURN = 13;
 const DIGIT_0 = 48;
 
 /** Reads the decompressed bytes of a recording. Throws {@link InputError} with path `["row", n]`; the header is row 1. */
@@ -55,7 +56,7 @@ function eventTable(events: string): Uint8Array {
 }
 
 /** Events whose x column is kept. */
-const TOLD_EVENTS = eventTable("XKTCcRPH");
+const TOLD_EVENTS = eventTable("XKTCcROPH");
 /** Events that need a page and an order, and those that need a migratetype. */
 const BLOCK_EVENTS = eventTable("ZDOPXIUTz");
 const TYPE_EVENTS = eventTable("ZDOPXUz");
@@ -79,7 +80,13 @@ class Reader {
   read(): Recording {
     const hasCpu = this.#header();
     let rows = 0;
-    for (let i = this.#at; i < this.#bytes.length; i++) if (this.#bytes[i] === NEWLINE) rows++;
+    for (let i = this.#at; i < this.#bytes.length; i++) {
+      if (this.#bytes[i] !== NEWLINE) continue;
+      rows++;
+      if (this.#bytes[i - 1] !== RETURN) continue;
+      this.#row = rows + 1;
+      throw this.#problem("the row ends with CR LF; wanted are lines that end with LF alone");
+    }
     if (this.#at < this.#bytes.length && this.#bytes[this.#bytes.length - 1] !== NEWLINE) {
       this.#row = rows + 2;
       throw this.#problem("the file ends in the middle of a row");

@@ -340,3 +340,10 @@ Deno.test("a block that comes back in parts becomes an allocation for each part"
     [Op.alloc, 520, 2],
   ]);
 });
+
+Deno.test("a row that ends with CR LF is refused with its number", () => {
+  assert.equal(
+    refusal(() => readRecording(bytes(`${HEADER}\n1,S,,,,s0\n1,Z,1,0,0,1\r\n`))),
+    "row 3: the row ends with CR LF; wanted are lines that end with LF alone",
+  );
+});

@@ -2,6 +2,7 @@
  * Replay at level `reporting`: the zone-locked rows drive the lists as at level `buddy`, but what the reporting worker isolates,
  * reports and puts back is the model's own; the recording only says when a pass begins and when a message was answered.
  */
+import { PAGEBLOCK_ORDER } from "../allocator.ts";
 import type { Kernel } from "../kernel.ts";
 import type { RecordedState } from "../operations.ts";
 import type { Recording } from "../recording.ts";
@@ -19,6 +20,8 @@ export class ReportingLevel extends BuddyLevel {
   /** See {@link isolates}. */
   putBacks = 0;
   readonly #worker: SteppedWorker;
+  /** CPU of the pass under way, -1 for none. */
+  #passCpu = -1;
   /** A pass has begun whose first steps were not run yet. */
   #begun = false;
 
@@ -37,28 +40,47 @@ export class ReportingLevel extends BuddyLevel {
 
   /** Does what a row says. */
   override apply(row: number): void {
+    const event = String.fromCharCode(this.recording.event[row]);
+    if (event === "W") this.#begin(row);
+    else if (event === "w") this.#end(row);
+    else if (event === "R") this.#report(row);
+    else if (event === "I" && this.#isWorkers(row)) this.#isolated(row);
+    else if (event === "U" && this.#isWorkers(row)) this.#putBack(row);
+    else super.apply(row);
+  }
+
+  /** Compaction isolates blocks too, on other CPUs or smaller ones. */
+  #isWorkers(row: number): boolean {
+    const { cpu, order } = this.recording;
+    return cpu[row] === this.#passCpu && order[row] >= PAGEBLOCK_ORDER;
+  }
+
+  #begin(row: number): void {
+    if (this.#passCpu >= 0) throw problem(row, "a pass begins, but the one before has not ended");
+    this.#passCpu = this.recording.cpu[row];
+    this.#begun = true;
+  }
+
+  #end(row: number): void {
+    if (this.#passCpu < 0) throw problem(row, "a pass ends that has not begun");
+    this.#goOn();
+    this.#passCpu = -1;
     const { isolated, reported, putBack } = this.#worker.steps;
-    switch (String.fromCharCode(this.recording.event[row])) {
-      case "W":
-        this.#begun = true;
-        return;
-      case "I":
-        this.noteTaken(row);
-        this.isolates++;
-        return this.#step(row, isolated);
-      case "R":
-        this.reports++;
-        return this.#report(row, reported);
-      case "U":
-        this.noteGiven(row);
-        this.putBacks++;
-        return this.#step(row, putBack);
-      case "w":
-        this.#goOn();
-        if (isolated.length + reported.length + putBack.length > 0 || this.#worker.sending) this.wrong(row, -1);
-        return;
-    }
-    super.apply(row);
+    if (isolated.length + reported.length + putBack.length > 0 || this.#worker.sending) this.wrong(row, -1);
+  }
+
+  #isolated(row: number): void {
+    this.zoneOf(row);
+    this.noteTaken(row);
+    this.isolates++;
+    this.#step(row, this.#worker.steps.isolated);
+  }
+
+  #putBack(row: number): void {
+    this.zoneOf(row);
+    this.noteGiven(row);
+    this.putBacks++;
+    this.#step(row, this.#worker.steps.putBack);
   }
 
   /** The next block of one kind must be the row's. */
@@ -68,9 +90,12 @@ export class ReportingLevel extends BuddyLevel {
     if (pfn !== this.recording.pfn[row]) this.wrong(row, pfn);
   }
 
-  #report(row: number, reported: number[]): void {
+  #report(row: number): void {
     const expected = Number(this.recording.text.get(row));
     if (!(expected > 0)) throw problem(row, "a report needs its number of blocks");
+    if (this.#passCpu < 0) throw problem(row, "a report belongs to no pass");
+    this.reports++;
+    const { reported } = this.#worker.steps;
     if (reported.length === 0) this.#goOn();
     if (reported.shift() !== expected) this.wrong(row, -1);
   }

@@ -85,7 +85,9 @@ export function verifyRecording(recording: Recording, snapshots: Snapshots, part
   const [firstRow, tag] = firstSnapshot(recording, snapshots);
   const start = snapshots.get(tag)!;
   for (const [other, state] of snapshots) checkSameGuest(other, state, tag, start);
-  const zones = zonesOfState(start);
+  checkRows(recording, firstRow, parts);
+  // The kernel that replays, not the one that the file names.
+  const zones = zonesOfState({ ...start, kernel: parts.kernel.version });
   const replay = makeReplay(recording, start, zones, parts);
   const comparisons: SnapshotComparison[] = [];
   const marks: string[] = [];
@@ -95,7 +97,9 @@ export function verifyRecording(recording: Recording, snapshots: Snapshots, part
     const mark = recording.text.get(row)!;
     const state = snapshots.get(mark);
     marks.push(mark);
-    if (state !== undefined) comparisons.push(compare(mark, zones, state, replay, parts));
+    if (state === undefined) continue;
+    replay.compareRows(row, state);
+    comparisons.push(compare(mark, zones, state, replay, parts));
   }
   return result(parts, replay, comparisons, uncompared(snapshots, tag, marks, comparisons));
 }
@@ -118,6 +122,15 @@ function firstSnapshot({ count, event, text }: Recording, snapshots: Snapshots):
     if (tag !== undefined && snapshots.has(tag)) return [row, tag];
   }
   throw new InputError([], `none of the snapshots ${[...snapshots.keys()].join(", ")} has a row in the recording`);
+}
+
+/** Without the rows that drive it, a replay would find that nothing happened, or that everything differs. */
+function checkRows({ count, event }: Recording, firstRow: number, { level }: VerifyParts): void {
+  const needed = { buddy: "", pcp: "AF", reporting: "W" }[level];
+  const missing = [...needed].filter((name) => !event.subarray(firstRow, count).includes(name.charCodeAt(0)));
+  if (missing.length === 0) return;
+  const wanted = level === "pcp" ? "a recording of kind events" : "a recording of free page reporting";
+  throw new InputError([], `there are no rows ${missing.join(" and ")}; level ${level} needs ${wanted}`);
 }
 
 /** A snapshot of another guest would differ everywhere, without saying why. */
