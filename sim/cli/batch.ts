@@ -99,6 +99,7 @@ export class Batch {
   /** Simulates all; undefined when the user interrupted. Throws {@link UsageError}. */
   async run(folder: ResultFolder, inputs: InputHashes): Promise<readonly FinishedRun[] | undefined> {
     const progress = new Progress(this.#io, this.#options.quiet || this.#options.json);
+    await progress.start();
     const stopListening = this.#io.onInterrupt(() => this.#interrupted = true);
     try {
       for (const [index, run] of this.#loaded.runs.entries()) {

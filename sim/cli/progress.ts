@@ -1,5 +1,5 @@
 /** Progress on standard error: a bar on a terminal, a plain line every ten seconds elsewhere. */
-import cliProgress from "cli-progress";
+import type { SingleBar } from "cli-progress";
 import { formatDuration } from "../memory/units.ts";
 import type { Io } from "./io.ts";
 
@@ -26,7 +26,7 @@ export interface Standing {
 export class Progress {
   #io: Io;
   #quiet: boolean;
-  #bar: cliProgress.SingleBar | undefined;
+  #bar: SingleBar | undefined;
   #startedMs = performance.now();
   #shownMs = performance.now();
 
@@ -34,7 +34,12 @@ export class Progress {
   constructor(io: Io, quiet: boolean) {
     this.#io = io;
     this.#quiet = quiet;
-    if (quiet || !io.isTerminal) return;
+  }
+
+  /** Shows the bar on a terminal; the library is loaded only then, as it takes a fifth of a short command's time. */
+  async start(): Promise<void> {
+    if (this.#quiet || !this.#io.isTerminal) return;
+    const { default: cliProgress } = await import("cli-progress");
     this.#bar = new cliProgress.SingleBar({
       format: "{run} [{bar}] {percentage}% | {speed} events/s | {time} | ETA {left}",
       hideCursor: true,
