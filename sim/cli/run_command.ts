@@ -12,7 +12,6 @@ import { openScenario } from "./open_scenario.ts";
 import { ResultFolder } from "./result_folder.ts";
 import { comparisonTable } from "./table.ts";
 
-
 /** Simulates a scenario. Returns the exit status; throws {@link UsageError}. */
 export async function runCommand(io: Io, path: string, options: RunOptions, registries: Registries): Promise<number> {
   const loaded = await openScenario(io, path, options, registries);
