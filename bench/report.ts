@@ -117,7 +117,7 @@ export function resultsText(result: BenchResult): string {
     "\n",
     tableOf(result.comparisons),
     "\n## Missed\n\n",
-    misses.length === 0 ? "Nothing.\n" : misses.join(""),
+    misses.length === 0 ? "Nothing.\n" : `${misses.join("")}\nWhy, and what was tried: [README.md](README.md).\n`,
     result.notes.length === 0 ? "" : `\n## Not measured\n\n${result.notes.map((note) => `- ${note}\n`).join("")}`,
   ].join("");
 }

@@ -7,8 +7,9 @@ import { Event, NONE } from "./core/trace.ts";
 import { Worker } from "./core/worker.ts";
 import { Driver } from "./guest/driver.ts";
 import { Guest } from "./guest/guest.ts";
+import { GuestHotplug } from "./guest/hotplug_guest.ts";
 import { kernels } from "./guest/kernels.ts";
-import { carve, layoutMachine, zonesOfState } from "./guest/layout.ts";
+import { carve, hugePagesOf, layoutMachine, zonesOfState } from "./guest/layout.ts";
 import { layoutChanged, numaBytes } from "./guest/layout_options.ts";
 import type { Workload, WorkloadContext } from "./guest/operations.ts";
 import type { HintingPolicy } from "./guest/policy.ts";
@@ -70,11 +71,12 @@ export class GuestRuntime {
   readonly workload: Workload;
   /** Pages of its physical address space. */
   readonly pages: number;
-  /** Pages that exist. */
-  readonly presentPages: number;
   #parts: RunParts;
   #spec: GuestSpec;
   #judge: Judge;
+  #hotplug: GuestHotplug | undefined;
+  /** Page after the memory of the boot. */
+  #bootEndPfn: number;
   #requests = 0;
 
   /** Builds a guest. Throws {@link InputError} when workload and machine do not fit. */
@@ -85,9 +87,9 @@ export class GuestRuntime {
     this.#spec = spec;
     const memoryBytes = memoryOf(spec, parts.file);
     this.workload = makeWorkload(parts, spec, index, memoryBytes / PAGE_SIZE);
-    const { zones, use } = zonesOf(spec, this.workload, memoryBytes);
-    this.pages = Math.max(memoryBytes / PAGE_SIZE, ...zones.map((zone) => zone.endPfn));
-    this.presentPages = zones.reduce((sum, zone) => sum + zone.presentPages, 0);
+    const { zones, use, endPfn } = zonesOf(spec, this.workload, memoryBytes);
+    this.#bootEndPfn = Math.max(memoryBytes / PAGE_SIZE, ...zones.map((zone) => zone.endPfn));
+    this.pages = Math.max(this.#bootEndPfn, endPfn);
     this.#judge = new Judge(this.pages);
     const shared = { trace: sim.trace, costs, guest: index };
     const { backing: kind } = scenario.host;
@@ -108,6 +110,7 @@ export class GuestRuntime {
     this.policy = plugin.create({ sim, zones, driver: this.driver, worker: this.worker, costs }, options);
     this.guest.setPolicy(this.policy);
     this.vcpus = new Vcpus(sim, this.guest);
+    this.#hotplug = this.#makeHotplug(memoryBytes);
     sim.at(spec.startNs, sim.register("start", () => this.#start()));
   }
 
@@ -117,6 +120,7 @@ export class GuestRuntime {
     for (let n = 0; n < start.count; n++) {
       this.guest.allocAtStart(start.handle(n), start.order(n), start.migratetype(n), start.pfn(n));
     }
+    this.#emptyPerCpuLists();
     const { trace } = this.#parts.sim;
     const used = new PageBitmap(this.pages);
     for (const zone of this.guest.zones) {
@@ -126,7 +130,7 @@ export class GuestRuntime {
       }
     }
     // What is not free has an owner, holes and pages outside of every zone included.
-    this.#judge.own(0, this.pages);
+    this.#judge.own(0, this.#bootEndPfn);
     for (const zone of this.guest.zones) {
       forEachFreeRun(zone, (pfn, count) => {
         used.clearRange(pfn, count);
@@ -142,8 +146,14 @@ export class GuestRuntime {
     this.#populate(used);
   }
 
-  /** Whether nothing runs, travels or waits to run. */
+  /** Pages that exist. */
+  get presentPages(): number {
+    return this.guest.zones.reduce((sum, zone) => sum + zone.presentPages, 0);
+  }
+
+  /** Whether nothing runs, travels or waits to run, and no memory comes or goes any more. */
   get idle(): boolean {
+    if (this.#hotplug?.done === false) return false;
     return this.vcpus.running === 0 && this.quiet && (this.policy.idle?.() ?? true);
   }
 
@@ -157,6 +167,23 @@ export class GuestRuntime {
     this.vcpus.stop();
     this.worker.close();
     this.link.closing = true;
+    if (this.#hotplug !== undefined) this.#hotplug.closing = true;
+  }
+
+  #makeHotplug(memoryBytes: number): GuestHotplug | undefined {
+    const { sim, costs } = this.#parts;
+    const { machine } = this.#spec;
+    const { hotplug: events, kernel, vcpus, minFreeKbytes } = machine;
+    if (events.length === 0) return undefined;
+    const rules = { kernel, vcpus, minFreeKbytes, hugePages: hugePagesOf(memoryBytes, machine) };
+    return new GuestHotplug({ sim, guest: this.guest, costs, events, rules });
+  }
+
+  /** The start rows know free pages and pages in use; what a CPU kept would be in use, and yet could be taken out. */
+  #emptyPerCpuLists(): void {
+    this.guest.setPolicy({});
+    for (const { index } of this.guest.zones) this.guest.drain(index);
+    this.guest.setPolicy(this.policy);
   }
 
   #populate(used: PageBitmap): void {
@@ -173,6 +200,7 @@ export class GuestRuntime {
   #start(): void {
     for (const stream of this.workload.streams) this.vcpus.start(stream);
     this.policy.start?.();
+    if (this.#hotplug !== undefined) this.#parts.sim.spawn(this.#hotplug.run());
     if (this.#spec.machine.perCpu && this.#spec.machine.kernel !== "6.1") this.#scheduleDecay();
     if (this.policy.onRequest !== undefined && this.#spec.policy.plugin.needs.includes("requests")) {
       this.#scheduleRequests((this.#spec.policy.options as { requests: Requests }).requests);
@@ -266,19 +294,27 @@ function makeWorkload(parts: RunParts, spec: GuestSpec, guest: number, memoryPag
 }
 
 /** The zones of a guest and their use: as recorded, or as its machine has them. */
-function zonesOf(spec: GuestSpec, workload: Workload, memoryBytes: number): { zones: Zone[]; use: ZoneUse } {
+function zonesOf(
+  spec: GuestSpec,
+  workload: Workload,
+  memoryBytes: number,
+): { zones: Zone[]; use: ZoneUse; endPfn: number } {
   const { machine } = spec;
   if (workload.state !== undefined) {
     const changed = layoutChanged(machine);
     if (changed !== undefined) {
       throw new InputError([...spec.path, changed], "a recording with snapshots brings its own zones");
     }
+    if (machine.hotplug.length > 0) {
+      const message = "the zones of a recording with snapshots can neither grow nor shrink";
+      throw new InputError([...spec.path, "hotplug"], message);
+    }
     const kernel = kernels.find(({ version }) => version === machine.kernel)!;
     const zones = inWorkload(spec.workload.path, () => zonesOfState(workload.state!, kernel));
-    return { zones, use: useOfZones(zones, machine.vcpus) };
+    return { zones, use: useOfZones(zones, machine.vcpus), endPfn: 0 };
   }
-  const layout = inWorkload(spec.path, () => layoutMachine(memoryBytes, machine));
-  const { zones } = layout;
+  const layout = inWorkload(spec.path, () => layoutMachine(memoryBytes, machine, machine.hotplug));
+  const { zones, endPfn } = layout;
   const { start } = workload;
   for (let n = 0; n < start.count; n++) {
     const pfn = start.pfn(n);
@@ -288,5 +324,5 @@ function zonesOf(spec: GuestSpec, workload: Workload, memoryBytes: number): { zo
       throw new InputError(spec.workload.path, `page ${pfn} of the recording does not fit into the machine's memory`);
     }
   }
-  return { zones, use: useOfLayout(layout) };
+  return { zones, use: useOfLayout(layout), endPfn };
 }

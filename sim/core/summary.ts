@@ -187,7 +187,8 @@ export class Summary implements TraceReader {
   #memory() {
     const pages = this.#pages;
     const usedPages = pages[Event.alloc] - pages[Event.free];
-    const freePages = pages[Event.present] - usedPages - this.#heldPages - this.#isolatedPages;
+    const presentPages = pages[Event.present] + pages[Event.onlinePages] - pages[Event.offlinePages];
+    const freePages = presentPages - usedPages - this.#heldPages - this.#isolatedPages;
     const residentPageNs = this.#residentPageNs + this.#residentPages * (this.#timeNs - this.#residentSinceNs);
     return {
       heldPeakBytes: this.#heldPeakPages * PAGE_SIZE,

@@ -45,6 +45,9 @@ export const EVENTS: readonly string[] = [
   "round",
   "pause",
   "resume",
+  "online_pages",
+  "offline_pages",
+  "offline_fail",
 ];
 
 /** Event codes by name, for the models. */
@@ -84,11 +87,15 @@ export const Event = {
   round: 32,
   pause: 33,
   resume: 34,
+  onlinePages: 35,
+  offlinePages: 36,
+  offlineFail: 37,
 } as const;
 
 /** The actor of an event code. */
 export function actorOf(event: number): Actor {
-  if (event <= Event.unpin) return "guest";
+  // Codes are only appended, so those of memory hotplug stand behind the host's.
+  if (event <= Event.unpin || (event >= Event.onlinePages && event <= Event.offlineFail)) return "guest";
   if (event <= Event.ack) return "driver";
   if (event <= Event.interrupt) return "queue";
   return "host";

@@ -11,6 +11,7 @@ import type { Host } from "../host/host.ts";
 import type { Judge } from "../host/judge.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
 import { AllocationTable } from "./allocation_table.ts";
+import { MOVABLE, ORDER_MAX } from "./allocator.ts";
 import { PageSource, type PageSourceOptions } from "./page_source.ts";
 import type { HintingPolicy } from "./policy.ts";
 import type { Zone } from "./zone.ts";
@@ -59,6 +60,7 @@ export class Guest {
   locksUntilNs = 0;
   /** Frees skipped because their allocation had failed. */
   skippedFrees = 0;
+  #sim: Sim;
   #trace: Trace;
   #judge: Judge;
   #host: Host;
@@ -70,11 +72,14 @@ export class Guest {
   #returnedNs = 0;
   #policy: HintingPolicy = {};
   #freeOrderMin = Infinity;
+  /** Every handle is below this. */
+  #handleEnd = 0;
 
   /** A guest without policy. */
   constructor(parts: GuestParts) {
     this.index = parts.index;
     this.zones = parts.zones;
+    this.#sim = parts.sim;
     this.#trace = parts.sim.trace;
     this.#judge = parts.judge;
     this.#host = parts.host;
@@ -142,7 +147,7 @@ export class Guest {
     const pfn = this.#source.take(order, migratetype, zone, cpu);
     if (pfn < 0) return FAILED;
     const taken = this.#source.zone;
-    this.allocations.put(handle, pfn, order, taken);
+    this.#place(handle, pfn, order, taken);
     const pages = ORDER_PAGES[order];
     this.#trace.write(Event.alloc, pfn, pages, order, taken, NONE, NONE, this.#allocNs, this.index, cpu);
     this.#judge.own(pfn, pages);
@@ -167,11 +172,11 @@ export class Guest {
   /** Allocates before the run starts, without rows or time; where `pfn` says unless it is -1. A failure counts nowhere. */
   allocAtStart(handle: number, order: number, migratetype: number, pfn: number): void {
     if (pfn >= 0) {
-      this.allocations.put(handle, pfn, order, this.zoneOf(pfn).index);
+      this.#place(handle, pfn, order, this.zoneOf(pfn).index);
       return;
     }
     const taken = this.#source.take(order, migratetype, -1, 0);
-    if (taken >= 0) this.allocations.put(handle, taken, order, this.#source.zone);
+    if (taken >= 0) this.#place(handle, taken, order, this.#source.zone);
   }
 
   /** Notes that an allocation failed for good; its free will be skipped. */
@@ -186,15 +191,9 @@ export class Guest {
       this.skippedFrees++;
       return 0;
     }
-    const { pfn, order, zone: zoneIndex } = this.allocations;
+    const { pfn, order, zone } = this.allocations;
     this.allocations.remove(handle);
-    const zone = this.zones[zoneIndex];
-    this.#judge.release(pfn, ORDER_PAGES[order]);
-    this.#source.free(zone, pfn, order, cpu);
-    const costNs = this.#freeNs + this.#returnedNs;
-    this.#returnedNs = 0;
-    this.#trace.write(Event.free, pfn, ORDER_PAGES[order], order, zoneIndex, NONE, NONE, costNs, this.index, cpu);
-    return costNs;
+    return this.#giveBack(this.zones[zone], pfn, order, cpu);
   }
 
   /** Writes the first pages of what a handle names. Returns the time of the faults, ns. */
@@ -221,6 +220,78 @@ export class Guest {
   releaseHeld(zone: Zone, pfn: number, order: number): void {
     this.heldPages -= ORDER_PAGES[order];
     zone.free(pfn, order);
+  }
+
+  /** Calls `visit` for every allocation, by ascending handle. */
+  forEachAllocation(visit: (handle: number, pfn: number) => void): void {
+    for (let handle = 0; handle < this.#handleEnd; handle++) {
+      if (this.allocations.find(handle)) visit(handle, this.allocations.pfn);
+    }
+  }
+
+  /** Gives the pages of a zone on per-CPU lists back to its free lists; the policy hears of it. */
+  drain(zone: number): void {
+    this.#source.drain(zone);
+  }
+
+  /** Zones have other sizes and are used in another way from now on. */
+  resize(use: ZoneUse): void {
+    this.#source.resize(use);
+  }
+
+  /**
+   * Moves what a handle names to other pages, as an allocation and a free: the new pages are written, the old ones go past the
+   * per-CPU lists when their pageblock is isolated. Returns the time it takes, ns, or {@link FAILED} without a row.
+   */
+  migrate(handle: number): number {
+    this.allocations.find(handle);
+    const { pfn, order } = this.allocations;
+    const target = this.#source.take(order, MOVABLE, -1, 0);
+    if (target < 0) return FAILED;
+    const zone = this.zones[this.allocations.zone];
+    const taken = this.#source.zone;
+    const pages = ORDER_PAGES[order];
+    this.#trace.write(Event.alloc, target, pages, order, taken, NONE, NONE, this.#allocNs, this.index, NONE);
+    this.#judge.own(target, pages);
+    const faultNs = this.#zero(target, pages, NONE) + this.#write(target, pages, NONE);
+    this.allocations.put(handle, target, order, taken);
+    return this.#allocNs + faultNs + this.#giveBack(zone, pfn, order, NONE);
+  }
+
+  /** Memory was added to a zone and is free; the policy is told of each block. Returns the time that its work takes, ns. */
+  plug(zone: number, pfn: number, pages: number, costNs: number): number {
+    this.#judge.release(pfn, pages);
+    const before = this.#returnedNs;
+    this.#returnedNs = 0;
+    for (let page = pfn; page < pfn + pages; page += ORDER_PAGES[ORDER_MAX]) {
+      this.#returnBlock(this.zones[zone], page, ORDER_MAX);
+    }
+    const toldNs = this.#returnedNs;
+    this.#returnedNs = before;
+    this.#trace.write(Event.onlinePages, pfn, pages, NONE, zone, NONE, NONE, costNs + toldNs, this.index, NONE);
+    this.#sim.notify(this.returned);
+    return toldNs;
+  }
+
+  /** Free memory of a zone has gone: it is not the driver's any more. What backs it stays until the host takes it. */
+  unplug(zone: number, pfn: number, pages: number, costNs: number): void {
+    this.#judge.own(pfn, pages);
+    this.#trace.write(Event.offlinePages, pfn, pages, NONE, zone, NONE, NONE, costNs, this.index, NONE);
+  }
+
+  #place(handle: number, pfn: number, order: number, zone: number): void {
+    this.allocations.put(handle, pfn, order, zone);
+    if (handle >= this.#handleEnd) this.#handleEnd = handle + 1;
+  }
+
+  /** Frees a block, with its row; returns the time it takes, ns. */
+  #giveBack(zone: Zone, pfn: number, order: number, cpu: number): number {
+    this.#judge.release(pfn, ORDER_PAGES[order]);
+    this.#source.free(zone, pfn, order, cpu);
+    const costNs = this.#freeNs + this.#returnedNs;
+    this.#returnedNs = 0;
+    this.#trace.write(Event.free, pfn, ORDER_PAGES[order], order, zone.index, NONE, NONE, costNs, this.index, cpu);
+    return costNs;
   }
 
   /** Blocks that are free again: tells the policy of large ones. */

@@ -12,7 +12,7 @@ import { SECTION_PAGES } from "./section_table.ts";
 import type { SparseLists } from "./sparse_lists.ts";
 
 /** Memory can be added from 4 GiB on: below it DMA and DMA32 have their fixed places. */
-const HOTPLUG_START = 2 ** 20;
+export const HOTPLUG_START: number = 2 ** 20;
 /** QEMU puts added memory after the memory of the boot, at the next multiple of 1 GiB. */
 const DEVICE_ALIGN = 2 ** 18;
 /** MEM_SIZE_FOR_LARGE_BLOCK, 64 GiB, and MAX_BLOCK_SIZE, 2 GiB, in pages (arch/x86/mm/init_64.c). */
@@ -27,6 +27,21 @@ export function memoryBlockPages(bootEndPfn: number): number {
   let pages = BLOCK_PAGES_MAX;
   while (pages > SECTION_PAGES && bootEndPfn % pages !== 0) pages /= 2;
   return pages;
+}
+
+/** The first gap of `count` pages above the memory of the boot; `taken` says of the first page of a memory block. */
+export function firstGap(
+  bootEndPfn: number,
+  blockPages: number,
+  count: number,
+  taken: (pfn: number) => boolean,
+): number {
+  const above = Math.max(HOTPLUG_START, Math.ceil(bootEndPfn / DEVICE_ALIGN) * DEVICE_ALIGN);
+  let start = Math.ceil(above / blockPages) * blockPages;
+  for (let pfn = start; pfn < start + count; pfn += blockPages) {
+    if (taken(pfn)) start = pfn + blockPages;
+  }
+  return start;
 }
 
 /** Memory hotplug of one guest. */
@@ -61,12 +76,7 @@ export class Hotplug {
 
   /** Where QEMU would put `count` more pages: the first gap above the boot memory. */
   placeFor(count: number): number {
-    const above = Math.max(HOTPLUG_START, Math.ceil(this.#parts.bootEndPfn / DEVICE_ALIGN) * DEVICE_ALIGN);
-    let start = Math.ceil(above / this.blockPages) * this.blockPages;
-    for (let pfn = start; pfn < start + count; pfn += this.blockPages) {
-      if (this.zoneOf(pfn) !== undefined) start = pfn + this.blockPages;
-    }
-    return start;
+    return firstGap(this.#parts.bootEndPfn, this.blockPages, count, (pfn) => this.zoneOf(pfn) !== undefined);
   }
 
   /**

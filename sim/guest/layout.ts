@@ -1,15 +1,20 @@
 /** How the zones of a guest are laid out, and how they get their first pages. */
 import { InputError } from "../core/options.ts";
 import { ORDER_PAGES, PAGE_SIZE } from "../memory/range.ts";
-import { MOVABLE, ORDER_MAX, PAGEBLOCK_PAGES } from "./allocator.ts";
+import { type Allocator, MOVABLE, ORDER_MAX, PAGEBLOCK_PAGES } from "./allocator.ts";
 import { releaseAtBoot } from "./boot_release.ts";
 import { Buddy } from "./buddy.ts";
+import type { HotplugEvent } from "./hotplug_options.ts";
+import { type HotplugReach, planHotplug } from "./hotplug_plan.ts";
+import { SparseZone, zonelistsOf } from "./hotplug_zone.ts";
 import type { Kernel } from "./kernel.ts";
 import { kernel61 } from "./kernel_6_1.ts";
 import { kernels } from "./kernels.ts";
 import type { LayoutOptions } from "./layout_options.ts";
-import { type MachinePlan, planMachine, type PlanOptions, type ZonePlan } from "./machine_plan.ts";
+import { type MachinePlan, pagesetOf, planMachine, type PlanOptions, type ZonePlan } from "./machine_plan.ts";
+import { ZONE_NAMES, ZoneType } from "./memory_map.ts";
 import type { RecordedState } from "./operations.ts";
+import { SparseLists } from "./sparse_lists.ts";
 import { Zone } from "./zone.ts";
 
 /** A machine without holes, nodes or pages that the kernel keeps. */
@@ -27,11 +32,13 @@ export interface MachineLayout extends Omit<MachinePlan, "zones"> {
   readonly plans: readonly ZonePlan[];
   /** The zones with their free lists, as after the release of boot memory. */
   readonly zones: Zone[];
+  /** First page frame after all memory, also what is added later. */
+  readonly endPfn: number;
 }
 
 /**
- * The zones of a machine, all that the kernel does not keep being free and movable. Throws {@link InputError} whose
- * path begins below `machine`.
+ * The zones of a machine, all that the kernel does not keep being free and movable. With `hotplug` there are Normal and
+ * Movable in any case, able to grow by what is added. Throws {@link InputError} whose path begins below `machine`.
  *
  * ```ts
  * import { layoutMachine } from "./layout.ts";
@@ -41,16 +48,83 @@ export interface MachineLayout extends Omit<MachinePlan, "zones"> {
  * if (zones.map(({ presentPages }) => presentPages).join() !== "3998,520160,524288") throw new Error("QEMU's q35");
  * ```
  */
-export function layoutMachine(memoryBytes: number, options: PlanOptions): MachineLayout {
+export function layoutMachine(
+  memoryBytes: number,
+  options: PlanOptions,
+  hotplug: readonly HotplugEvent[] = [],
+): MachineLayout {
   const plan = planMachine(memoryBytes, options);
+  const reach = hotplug.length > 0 ? reachOf(plan, options, hotplug) : undefined;
+  const plans = reach === undefined ? plan.zones : withHotplugZones(plan.zones);
   const kernel = kernels.find(({ version }) => version === options.kernel);
   if (kernel === undefined) throw new InputError(["kernel"], `kernel ${options.kernel} is not modelled`);
-  const zones = plan.zones.map(({ index, name, startPfn, spannedPages, present, free, managedPages, watermarks }) => {
-    const allocator = new Buddy(startPfn, spannedPages, MOVABLE, kernel.retypesMerged);
-    releaseAtBoot(allocator, free);
-    return new Zone({ index, name, allocator, present, managedPages, watermarks, kernel });
+  const zones = plans.map((zone) => {
+    if (reach !== undefined && zone.type >= ZoneType.normal) return sparseZone(zone, kernel, reach);
+    const allocator = new Buddy(zone.startPfn, zone.spannedPages, MOVABLE, kernel.retypesMerged);
+    return bootedZone(zone, kernel, allocator);
   });
-  return { ...plan, plans: plan.zones, zones };
+  const endPfn = Math.max(reach?.endPfn ?? 0, ...zones.map((zone) => zone.endPfn));
+  const zonelists = reach === undefined ? plan.zonelists : [zonelistsOf(plans)];
+  return { cpuNodes: plan.cpuNodes, zonelists, plans, zones, endPfn };
+}
+
+function bootedZone(
+  { index, name, present, free, managedPages, watermarks }: ZonePlan,
+  kernel: Kernel,
+  allocator: Allocator,
+): Zone {
+  releaseAtBoot(allocator, free);
+  return new Zone({ index, name, allocator, present, managedPages, watermarks, kernel });
+}
+
+function sparseZone(
+  { index, name, present, free, managedPages, watermarks }: ZonePlan,
+  kernel: Kernel,
+  reach: HotplugReach,
+): Zone {
+  const allocator = new SparseLists(reach.sections, MOVABLE, kernel.retypesMerged);
+  for (const { pfn, count } of present) allocator.addRange(pfn, count);
+  releaseAtBoot(allocator, free);
+  const reachPfn = reach.endPfn;
+  return new SparseZone({ index, name, allocator, present, managedPages, watermarks, kernel, reachPfn });
+}
+
+/**
+ * Whether huge pages raise the watermarks of a machine: the marks are others without them. So it stays when memory comes, since
+ * the kernel decides at boot (mm/huge_memory.c `hugepage_init`).
+ */
+export function hugePagesOf(memoryBytes: number, options: PlanOptions): boolean {
+  const lowMarks = (thp: boolean) => {
+    return planMachine(memoryBytes, { ...options, thp, minFreeKbytes: undefined }).zones.map((zone) =>
+      zone.watermarks.low
+    );
+  };
+  return options.thp && lowMarks(true).join() !== lowMarks(false).join();
+}
+
+function reachOf(plan: MachinePlan, { numa }: PlanOptions, hotplug: readonly HotplugEvent[]): HotplugReach {
+  if (numa.length > 1) throw new InputError(["hotplug"], "memory comes and goes in machines with one NUMA node only");
+  return planHotplug(plan.zones.flatMap(({ present }) => present), hotplug);
+}
+
+/** The zones with Normal and Movable, the missing ones without memory. */
+function withHotplugZones(plans: readonly ZonePlan[]): ZonePlan[] {
+  const missing = [ZoneType.normal, ZoneType.movable].filter((type) => plans.every((zone) => zone.type !== type));
+  const empty = missing.map((type): ZonePlan => ({
+    node: 0,
+    type,
+    name: ZONE_NAMES[type],
+    index: 0,
+    startPfn: 0,
+    spannedPages: 0,
+    present: [],
+    free: [],
+    managedPages: 0,
+    watermarks: { min: 0, low: 0, high: 0 },
+    lowmemReserve: [0, 0, 0, 0, 0],
+    pageset: pagesetOf(0, 0, 1),
+  }));
+  return [...plans, ...empty].sort((a, b) => a.type - b.type).map((zone, index) => ({ ...zone, index }));
 }
 
 /**

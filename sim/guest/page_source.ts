@@ -2,10 +2,10 @@
  * Where the guest's pages come from and go back to: the zones in their order, their watermarks, and the per-CPU lists before
  * them (mm/page_alloc.c `get_page_from_freelist`, `free_unref_page`).
  */
-import { MOVABLE, ORDER_MAX, RECLAIMABLE } from "./allocator.ts";
+import { MOVABLE, ORDER_MAX, PAGEBLOCK_ORDER, RECLAIMABLE } from "./allocator.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
 import { type AllocFlags, NO_FLAGS, NO_FRAGMENT } from "./kernel.ts";
-import { keepsOrder } from "./pcp.ts";
+import { keepsOrder, listOrder, PCP_LISTS } from "./pcp.ts";
 import { type BlockReturned, PerCpuLists } from "./per_cpu.ts";
 import { watermarkOk } from "./watermark_check.ts";
 import type { Zone } from "./zone.ts";
@@ -19,6 +19,9 @@ export interface PageSourceOptions {
   readonly keepMarks: boolean;
 }
 
+/** Types that have lists of their own for each small order. */
+const MOBILE_TYPES = RECLAIMABLE + 1;
+
 /** Down to which mark a walk over the zones may take pages. */
 type Mark = "low" | "min" | undefined;
 
@@ -27,15 +30,17 @@ export class PageSource {
   /** The zone of the pages taken last. */
   zone = 0;
   readonly #zones: readonly Zone[];
-  readonly #use: ZoneUse;
+  readonly #perCpu: number;
   readonly #keepMarks: boolean;
-  readonly #lists: PerCpuLists | undefined;
+  #use: ZoneUse;
+  #lists: PerCpuLists | undefined;
   readonly #returned: BlockReturned;
 
   /** The pages of these zones. `returned` is told of every block that is on the free lists again. */
   constructor(zones: readonly Zone[], use: ZoneUse, options: PageSourceOptions, returned: BlockReturned) {
     this.#zones = zones;
     this.#use = use;
+    this.#perCpu = options.perCpu;
     this.#keepMarks = options.keepMarks;
     this.#returned = returned;
     if (options.perCpu > 0) this.#lists = new PerCpuLists(zones, use.pagesets, options.perCpu, returned);
@@ -73,6 +78,29 @@ export class PageSource {
     if (this.#lists !== undefined && keepsOrder(order)) {
       this.#lists.of(zone.index, cpu).free(pfn, order, zone.allocator.pageblockType(pfn));
     } else this.#returned(zone, pfn, zone.free(pfn, order));
+  }
+
+  /** Gives the pages of a zone that the CPUs keep back to its free lists (`drain_all_pages`, `zone_pcp_disable`). */
+  drain(zone: number): void {
+    for (let cpu = 0; cpu < this.#perCpu; cpu++) this.#lists!.of(zone, cpu).drainAll();
+  }
+
+  /** Zones have other sizes: they are used in another order, and the CPUs may keep more or fewer pages of them. */
+  resize(use: ZoneUse): void {
+    this.#use = use;
+    const before = this.#lists;
+    if (before === undefined) return;
+    const lists = this.#lists = new PerCpuLists(this.#zones, use.pagesets, this.#perCpu, this.#returned);
+    for (const { index, allocator } of this.#zones) {
+      for (let cpu = 0; cpu < this.#perCpu; cpu++) {
+        for (let list = 0; list < PCP_LISTS; list++) {
+          const large = listOrder(list) === PAGEBLOCK_ORDER;
+          for (const pfn of before.of(index, cpu).pages(list)) {
+            lists.of(index, cpu).restore(list, pfn, large ? allocator.pageblockType(pfn) : list % MOBILE_TYPES);
+          }
+        }
+      }
+    }
   }
 
   /** First without mixing types and above the low mark, then down to the minimum. */

@@ -38,11 +38,12 @@ export class SparseLists implements Allocator {
   #bulk = new Float64Array(0);
 
   /**
-   * An allocator without sections that can hold `sectionsMax` of them; their pageblocks begin as `migratetype`. Throws
-   * RangeError for more than a Buddy holds (65,535 sections, 128 MiB less than 8 TiB).
+   * An allocator without sections that can hold `sectionsMax` of them; their pageblocks begin as `migratetype`, and take over
+   * the type of what merges with them when `retypesMerged` says so, as in a Buddy. Throws RangeError for more than a Buddy
+   * holds (65,535 sections, 128 MiB less than 8 TiB).
    */
-  constructor(sectionsMax: number, migratetype = MOVABLE) {
-    this.#lists = new Buddy(0, sectionsMax * SECTION_PAGES, migratetype);
+  constructor(sectionsMax: number, migratetype = MOVABLE, retypesMerged = false) {
+    this.#lists = new Buddy(0, sectionsMax * SECTION_PAGES, migratetype, retypesMerged);
     this.#firstType = migratetype;
     this.#table = new SectionTable(sectionsMax);
     this.#bases = this.#table.bases;

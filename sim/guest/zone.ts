@@ -25,7 +25,7 @@ export interface ZoneParts {
   readonly name: string;
   /** The free lists. */
   readonly allocator: Allocator;
-  /** Ranges of pages that exist, ascending, without the holes. */
+  /** Ranges of pages that exist at boot, ascending, without the holes. */
   readonly present: readonly { readonly pfn: number; readonly count: number }[];
   /** Pages that the allocator was given at boot: present less reserved. */
   readonly managedPages: number;
@@ -33,6 +33,8 @@ export interface ZoneParts {
   readonly watermarks: Watermarks;
   /** The kernel generation, 6.1 unless told. */
   readonly kernel?: Kernel;
+  /** First page frame that it will never have; its end unless told. */
+  readonly reachPfn?: number;
 }
 
 /** A zone of one guest. */
@@ -43,12 +45,14 @@ export class Zone implements KernelZone {
   readonly name: string;
   /** The free lists. */
   readonly allocator: Allocator;
-  /** Ranges of pages that exist. */
+  /** Ranges of pages that exist at boot. */
   readonly present: readonly { readonly pfn: number; readonly count: number }[];
-  /** Pages given to the allocator at boot. */
-  readonly managedPages: number;
-  /** Watermarks in pages. */
-  readonly watermarks: Watermarks;
+  /** Pages that exist now, without the holes. */
+  presentPages: number;
+  /** Pages given to the allocator. */
+  managedPages: number;
+  /** Watermarks in pages; others when memory has come or gone. */
+  watermarks: Watermarks;
   /** The kernel generation. */
   readonly kernel: Kernel;
   /** Pages in use that cannot be migrated; all others in use are taken to be on the LRU. */
@@ -64,10 +68,11 @@ export class Zone implements KernelZone {
     this.name = parts.name;
     this.allocator = parts.allocator;
     this.present = parts.present;
+    this.presentPages = pagesOf(parts.present);
     this.managedPages = parts.managedPages;
     this.watermarks = parts.watermarks;
     this.kernel = parts.kernel ?? kernel61;
-    this.unmovable = new PageBitmap(parts.allocator.startPfn + parts.allocator.pages);
+    this.unmovable = new PageBitmap(parts.reachPfn ?? this.endPfn);
   }
 
   /** First page frame after the zone. */
@@ -78,11 +83,6 @@ export class Zone implements KernelZone {
   /** Whether the page lies between the first and the last page of the zone. */
   spans(pfn: number): boolean {
     return pfn >= this.allocator.startPfn && pfn < this.endPfn;
-  }
-
-  /** Pages that exist, without the holes. */
-  get presentPages(): number {
-    return pagesOf(this.present);
   }
 
   /** Calls `visit` for every free block, list by list, from order 0 up. The lists must not change meanwhile. */

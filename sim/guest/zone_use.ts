@@ -21,12 +21,13 @@ export interface ZoneUse {
 
 /** The use of a generated machine's zones. */
 export function useOfLayout({ plans, zonelists, cpuNodes }: MachineLayout): ZoneUse {
+  const has = (wanted: number) => plans.some(({ type, spannedPages }) => type === wanted && spannedPages > 0);
   return {
     zonelists,
     cpuNodes,
     lowmemReserve: plans.map(({ lowmemReserve }) => lowmemReserve),
     pagesets: plans.map(({ pageset }) => pageset),
-    noFragment: plans.some(({ type }) => type === ZoneType.normal) && plans.some(({ type }) => type === ZoneType.dma32),
+    noFragment: has(ZoneType.normal) && has(ZoneType.dma32),
   };
 }
 

@@ -17,6 +17,8 @@ const MOVES: ReadonlyMap<number, readonly [from: number, to: number]> = new Map(
   [Event.putBack, [ISOLATED, FREE]],
   [Event.hold, [FREE, HELD]],
   [Event.release, [HELD, FREE]],
+  [Event.onlinePages, [ABSENT, FREE]],
+  [Event.offlinePages, [FREE, ABSENT]],
 ]);
 
 /** Every page is in one place, and leaves it only by an event that moves pages from there. */

@@ -61,6 +61,16 @@ export class ReclaimChecker extends PageChecker {
     this.#close(rows, i);
     if (event === Event.discard) this.#open(rows, i);
     else if (event === Event.alloc || event === Event.free || event === Event.write) this.#own(rows, i);
+    else if (event === Event.onlinePages || event === Event.offlinePages) this.#plug(rows, i);
+  }
+
+  /** Memory that has gone is not the guest's to give: a hint of it that comes late is one of used pages without content. */
+  #plug(rows: TraceRows, i: number): void {
+    if (!this.hasPages(rows, i)) return;
+    const { used, written } = this.#owned[rows.guest[i]];
+    if (rows.event[i] === Event.onlinePages) used.clearRange(rows.pfn[i], rows.pages[i]);
+    else used.setRange(rows.pfn[i], rows.pages[i]);
+    written.clearRange(rows.pfn[i], rows.pages[i]);
   }
 
   #own(rows: TraceRows, i: number): void {
