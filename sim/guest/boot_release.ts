@@ -122,8 +122,7 @@ function hashPages(pages: number): number {
  * import { Buddy } from "./buddy.ts";
  * const dma = new Buddy(1, 4095);
  * releaseAtBoot(dma, [{ pfn: 256, count: 3840 }]);
- * if (dma.nrFree(8) !== 1 || dma.nrFree(9) !== 1 || dma.nrFree(10) !== 3) throw new Error("256, 512, then 1024 and
- * on");
+ * if (dma.nrFree(8) !== 1 || dma.nrFree(9) !== 1 || dma.nrFree(10) !== 3) throw new Error("blocks grow");
  * ```
  */
 export function releaseAtBoot(allocator: Allocator, free: readonly Range[]): void {

@@ -78,8 +78,8 @@ export interface ZoneMap {
  * import { memoryMap } from "./memory_map.ts";
  * const pages = 2 ** 20;
  * const [, dma32, normal] = memoryMap({ pages, layout: "q35", holes: [], nodes: [pages] });
- * if (dma32.spannedPages !== 1_044_480 || dma32.present[0].count !== 520_160) throw new Error("a hole from 2 to 4
- * GiB"); if (normal.startPfn !== 2 ** 20) throw new Error("the rest begins at 4 GiB");
+ * if (dma32.spannedPages !== 1_044_480 || dma32.present[0].count !== 520_160) throw new Error("a hole up to 4 GiB");
+ * if (normal.startPfn !== 2 ** 20) throw new Error("the rest begins at 4 GiB");
  * ```
  */
 export function memoryMap(options: MapOptions): ZoneMap[] {
