@@ -61,7 +61,7 @@ export interface Kernel {
 }
 
 /** From which types a type may take, in order of preference (`fallbacks`). */
-export const FALLBACKS: readonly (readonly number[])[] = [
+const FALLBACKS: readonly (readonly number[])[] = [
   [RECLAIMABLE, MOVABLE],
   [RECLAIMABLE, UNMOVABLE],
   [UNMOVABLE, MOVABLE],

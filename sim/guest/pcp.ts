@@ -23,7 +23,7 @@ export const BATCH_SCALE_MAX = 5;
 export const BATCH_MAX = 63;
 
 /** Most blocks of one refill: the largest batch, doubled as often as it may be. */
-export const REFILL_MAX: number = BATCH_MAX * 2 ** BATCH_SCALE_MAX;
+const REFILL_MAX = BATCH_MAX * 2 ** BATCH_SCALE_MAX;
 
 /** Whether pages of this order are kept per CPU (`pcp_allowed_order`). */
 export function keepsOrder(order: number): boolean {

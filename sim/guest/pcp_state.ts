@@ -1,6 +1,6 @@
 /** Per-CPU lists of a kernel generation, empty as after boot or filled as recorded. */
 import type { RecordedPerCpu } from "./operations.ts";
-import { listOrder, type PcpZone, type PerCpuPages } from "./pcp.ts";
+import type { PcpZone, PerCpuPages } from "./pcp.ts";
 import { Pcp61 } from "./pcp_6_1.ts";
 import { Pcp612 } from "./pcp_6_12.ts";
 
@@ -26,15 +26,10 @@ export function perCpuOf(recorded: RecordedPerCpu, zone: PcpZone, kernel: string
   return lists;
 }
 
-/** The first page that differs between lists and a recording of them; undefined when they are the same. */
+/** Whether lists hold the recorded pages in the recorded order. */
 export function sameLists(lists: PerCpuPages, recorded: RecordedPerCpu): boolean {
   return recorded.lists.every((pfns, list) => {
     const ours = lists.pages(list);
     return ours.length === pfns.length && ours.every((pfn, n) => pfn === pfns[n]);
   });
-}
-
-/** Pages on recorded lists. */
-export function recordedPages(recorded: RecordedPerCpu): number {
-  return recorded.lists.reduce((sum, pfns, list) => sum + pfns.length * 2 ** listOrder(list), 0);
 }
