@@ -3,7 +3,6 @@ import type { Encoding } from "./abi/encoding.ts";
 import { InputError } from "./core/options.ts";
 import { type Random, randomStream } from "./core/random.ts";
 import type { Sim } from "./core/sim.ts";
-import { Event, NONE } from "./core/trace.ts";
 import { Worker } from "./core/worker.ts";
 import { Driver } from "./guest/driver.ts";
 import { Guest } from "./guest/guest.ts";
@@ -12,16 +11,17 @@ import { kernels } from "./guest/kernels.ts";
 import { carve, hugePagesOf, layoutMachine, zonesOfState } from "./guest/layout.ts";
 import { layoutChanged, numaBytes } from "./guest/layout_options.ts";
 import type { Workload, WorkloadContext } from "./guest/operations.ts";
+import type { PageSourceOptions } from "./guest/page_source.ts";
 import type { HintingPolicy } from "./guest/policy.ts";
 import type { Requests } from "./guest/requests.ts";
 import { Vcpus } from "./guest/vcpu.ts";
 import { useOfLayout, useOfZones, type ZoneUse } from "./guest/zone_use.ts";
 import type { Zone } from "./guest/zone.ts";
+import { writeStart } from "./guest_start.ts";
 import { Backing, type HostMemory } from "./host/backing.ts";
 import type { Costs } from "./host/costs.ts";
 import { Judge } from "./host/judge.ts";
-import { PageBitmap } from "./memory/bitmap.ts";
-import { ORDER_PAGES, PAGE_SIZE } from "./memory/range.ts";
+import { PAGE_SIZE } from "./memory/range.ts";
 import type { GuestSpec, Scenario, WorkloadSpec } from "./scenario.ts";
 import { Link } from "./virtio/link.ts";
 import { Hypercall, type Transport, type TransportParts } from "./virtio/transport.ts";
@@ -78,6 +78,8 @@ export class GuestRuntime {
   /** Page after the memory of the boot. */
   #bootEndPfn: number;
   #requests = 0;
+  /** Whether its CPUs keep pages. */
+  readonly #perCpu: boolean;
 
   /** Builds a guest. Throws {@link InputError} when workload and machine do not fit. */
   constructor(parts: RunParts, spec: GuestSpec, index: number) {
@@ -94,8 +96,9 @@ export class GuestRuntime {
     const shared = { trace: sim.trace, costs, guest: index };
     const { backing: kind } = scenario.host;
     this.backing = new Backing({ ...shared, memory, judge: this.#judge, kind, pages: this.pages });
-    const { initOnAlloc, perCpu, vcpus, keepMarks } = spec.machine;
-    const pages = { perCpu: perCpu ? vcpus : 0, keepMarks };
+    const { initOnAlloc } = spec.machine;
+    const pages = pageSourceOptions(spec, this.workload);
+    this.#perCpu = pages.perCpu > 0;
     const guestParts = { sim, index, zones, host: this.backing, judge: this.#judge, costs, initOnAlloc };
     this.guest = new Guest({ ...guestParts, use, pages });
     const queue: TransportParts = { sim, host: this.backing, costs, guest: index };
@@ -116,34 +119,17 @@ export class GuestRuntime {
 
   /** Writes the start state: what exists, what is in use, what the host backs. */
   writeStart(): void {
-    const { start } = this.workload;
-    for (let n = 0; n < start.count; n++) {
-      this.guest.allocAtStart(start.handle(n), start.order(n), start.migratetype(n), start.pfn(n));
-    }
-    this.#emptyPerCpuLists();
-    const { trace } = this.#parts.sim;
-    const used = new PageBitmap(this.pages);
-    for (const zone of this.guest.zones) {
-      for (const { pfn, count } of zone.present) {
-        used.setRange(pfn, count);
-        trace.write(Event.present, pfn, count, NONE, zone.index, NONE, NONE, 0, this.index, NONE);
-      }
-    }
-    // What is not free has an owner, holes and pages outside of every zone included.
-    this.#judge.own(0, this.#bootEndPfn);
-    for (const zone of this.guest.zones) {
-      forEachFreeRun(zone, (pfn, count) => {
-        used.clearRange(pfn, count);
-        this.#judge.release(pfn, count);
-      });
-    }
-    for (const zone of this.guest.zones) {
-      used.forEachRun(zone.allocator.startPfn, zone.allocator.pages, true, (pfn, count) => {
-        trace.write(Event.alloc, pfn, count, NONE, zone.index, NONE, NONE, 0, this.index, NONE);
-        this.#judge.write(pfn, count);
-      });
-    }
-    this.#populate(used);
+    const { guest, backing, pages } = this;
+    writeStart({
+      trace: this.#parts.sim.trace,
+      guest,
+      backing,
+      judge: this.#judge,
+      start: this.workload.start,
+      resident: this.#spec.machine.resident,
+      pages,
+      bootEndPfn: this.#bootEndPfn,
+    });
   }
 
   /** Pages that exist. */
@@ -176,32 +162,15 @@ export class GuestRuntime {
     const { hotplug: events, kernel, vcpus, minFreeKbytes } = machine;
     if (events.length === 0) return undefined;
     const rules = { kernel, vcpus, minFreeKbytes, hugePages: hugePagesOf(memoryBytes, machine) };
-    return new GuestHotplug({ sim, guest: this.guest, costs, events, rules });
-  }
-
-  /** The start rows know free pages and pages in use; what a CPU kept would be in use, and yet could be taken out. */
-  #emptyPerCpuLists(): void {
-    this.guest.setPolicy({});
-    for (const { index } of this.guest.zones) this.guest.drain(index);
-    this.guest.setPolicy(this.policy);
-  }
-
-  #populate(used: PageBitmap): void {
-    const { resident } = this.#spec.machine;
-    for (const zone of this.guest.zones) {
-      if (resident === "all") { for (const { pfn, count } of zone.present) this.backing.populateAtStart(pfn, count); }
-      if (resident !== "used") continue;
-      used.forEachRun(zone.allocator.startPfn, zone.allocator.pages, true, (pfn, count) => {
-        this.backing.populateAtStart(pfn, count);
-      });
-    }
+    const { guest, backing: host } = this;
+    return new GuestHotplug({ sim, guest, host, judge: this.#judge, costs, events, rules });
   }
 
   #start(): void {
     for (const stream of this.workload.streams) this.vcpus.start(stream);
     this.policy.start?.();
     if (this.#hotplug !== undefined) this.#parts.sim.spawn(this.#hotplug.run());
-    if (this.#spec.machine.perCpu && this.#spec.machine.kernel !== "6.1") this.#scheduleDecay();
+    if (this.#perCpu && this.guest.zones[0].kernel.version !== "6.1") this.#scheduleDecay();
     if (this.policy.onRequest !== undefined && this.#spec.policy.plugin.needs.includes("requests")) {
       this.#scheduleRequests((this.#spec.policy.options as { requests: Requests }).requests);
     }
@@ -234,18 +203,18 @@ export class GuestRuntime {
   }
 }
 
-/** Calls `visit` for the free blocks of a zone, those that follow each other on a list and in memory as one run. */
-function forEachFreeRun(zone: Zone, visit: (pfn: number, count: number) => void): void {
-  let start = 0;
-  let end = 0;
-  zone.forEachFree((pfn, order) => {
-    if (pfn !== end) {
-      if (end > start) visit(start, end - start);
-      start = pfn;
-    }
-    end = pfn + ORDER_PAGES[order];
-  });
-  if (end > start) visit(start, end - start);
+/**
+ * How the guest takes pages. What a recording asked of the zones has passed the per-CPU lists and the watermarks of the
+ * recorded kernel already.
+ */
+function pageSourceOptions({ machine, path }: GuestSpec, { zoneRequests = false }: Workload): PageSourceOptions {
+  const { perCpu, keepMarks, vcpus } = machine;
+  if (zoneRequests && perCpu === true) {
+    const message = "the recording has what the zones were asked, below the per-CPU lists; leave it at auto or false";
+    throw new InputError([...path, "perCpu"], message);
+  }
+  const on = (option: boolean | "auto") => option === "auto" ? !zoneRequests : option;
+  return { perCpu: on(perCpu) ? vcpus : 0, keepMarks: on(keepMarks) };
 }
 
 function memoryOf(spec: GuestSpec, file: (path: string) => Uint8Array): number {
@@ -284,6 +253,7 @@ function makeWorkload(parts: RunParts, spec: GuestSpec, guest: number, memoryPag
     const context: WorkloadContext = {
       memoryPages,
       vcpus: spec.machine.vcpus,
+      perCpu: spec.machine.perCpu !== false,
       random: (stream): Random => randomStream(parts.scenario.seed, parts.rep, `${name}/${stream}`),
       file: parts.file,
       child: (index, childName) => make(one.children[index], `${name}/${childName}`),

@@ -3,7 +3,7 @@
  * needs. Everything unknown or out of range is refused with its place.
  */
 import { z } from "zod";
-import { type EncodingEntry, encodings } from "./abi/mod.ts";
+import { type EncodingEntry, type EncodingOptions, encodings } from "./abi/mod.ts";
 import {
   duration,
   type Field,
@@ -14,7 +14,6 @@ import {
   parseField,
   parseOptions,
   show,
-  text,
   unknownName,
 } from "./core/options.ts";
 import type { PolicyPlugin, WorkloadPlugin } from "./guest/plugin.ts";
@@ -91,7 +90,7 @@ export interface Scenario {
   /** The guests. */
   readonly guests: readonly GuestSpec[];
   /** The encoding, and its options. */
-  readonly encoding: { readonly entry: EncodingEntry; readonly options: Readonly<Record<string, string>> };
+  readonly encoding: { readonly entry: EncodingEntry; readonly options: EncodingOptions };
   /** The way to the host. */
   readonly transport: TransportOptions;
   /** The host. */
@@ -150,20 +149,14 @@ function parseEncoding(input: unknown): Scenario["encoding"] & { filled: unknown
   const entry = encodings.find((candidate) => candidate.name === name);
   const names = encodings.map((candidate) => candidate.name);
   if (entry === undefined) throw new InputError(["encoding", "kind"], unknownKind("encoding", name ?? input, names));
-  const options: Record<string, string> = {};
-  for (const [key, value] of Object.entries(raw!)) {
-    if (key === "kind") continue;
-    if (!entry.optionNames.includes(key)) {
-      throw new InputError(["encoding", key], unknownName("key", key, ["kind", ...entry.optionNames]));
-    }
-    options[key] = parseField(text(undefined, { summary: "" }), value, ["encoding", key]);
-  }
+  const { value: options } = parseOptions(entry.options, raw, ["encoding"], ["kind"]);
+  const { kind: _, ...given } = raw!;
   try {
     entry.create(options);
   } catch (error) {
-    throw new InputError(["encoding", ...Object.keys(options).slice(0, 1)], (error as Error).message);
+    throw new InputError(["encoding", ...Object.keys(given).slice(0, 1)], (error as Error).message);
   }
-  return { entry, options, filled: Object.keys(options).length === 0 ? name : { kind: name, ...options } };
+  return { entry, options, filled: Object.keys(given).length === 0 ? name : { kind: name, ...given } };
 }
 
 const GUEST_KEYS = ["machine", "workload", "policy"];

@@ -30,10 +30,10 @@ export interface MachineOptions extends LayoutOptions {
   readonly thp: boolean;
   /** Kernel generation. */
   readonly kernel: string;
-  /** Whether requests leave watermarks and reserves alone. */
-  readonly keepMarks: boolean;
-  /** Whether the CPUs keep pages of their own. */
-  readonly perCpu: boolean;
+  /** Whether requests leave watermarks and reserves alone; `auto` unless the workload is what the zones were asked. */
+  readonly keepMarks: boolean | "auto";
+  /** Whether the CPUs keep pages of their own; `auto` unless the workload is what the zones were asked. */
+  readonly perCpu: boolean | "auto";
   /** What the host backs at the start. */
   readonly resident: "none" | "used" | "all";
   /** Whether the kernel zeroes what it allocates. */
@@ -48,6 +48,10 @@ export interface MachineOptions extends LayoutOptions {
 
 /** The most memory that the present page layout holds. */
 const MEMORY_MAX = 8 * 2 ** 40;
+
+const autoFlag: z.ZodType<boolean | "auto"> = z.union([z.boolean(), z.literal("auto")], {
+  error: ({ input }) => `${show(input)} is neither true, false nor auto`,
+});
 
 const notYet = <T>(schema: z.ZodType<T>, value: T, summary: string): Field<T> =>
   field(
@@ -69,12 +73,14 @@ export const MACHINE: Options<MachineOptions> = {
     vcpus: integer(4, 1, 1024, { summary: "virtual CPUs" }),
     thp: flag(true, { summary: "transparent huge pages, which raise the watermarks", source: "mm/khugepaged.c" }),
     kernel: choice<string>("6.1", kernels.map(({ version }) => version), { summary: "kernel generation, a text" }),
-    keepMarks: flag(false, {
-      summary: "requests leave the watermarks and lowmem reserves of the zones alone, and fail below the minimum",
+    keepMarks: field(autoFlag, "auto", {
+      summary:
+        "requests leave watermarks and lowmem reserves alone, and fail below the minimum; auto: but for recorded zone requests",
       source: "mm/page_alloc.c get_page_from_freelist",
     }),
-    perCpu: flag(false, {
-      summary: "each CPU keeps pages of orders 0 to 3 and 9 of its own, which the free lists do not show",
+    perCpu: field(autoFlag, "auto", {
+      summary:
+        "each CPU keeps pages of orders 0 to 3 and 9 that the free lists do not show; auto: but for recorded zone requests",
       source: "mm/page_alloc.c struct per_cpu_pages",
     }),
     resident: choice<"none" | "used" | "all">("used", ["none", "used", "all"], {

@@ -136,7 +136,8 @@ for (const [name, scenario] of Object.entries(SCENARIOS)) {
     const { samples } = run;
     const guests = new Map<number, number>();
     for (let i = 0; i < samples.time_ns.length; i++) {
-      const total = samples.free_bytes[i] + samples.used_bytes[i] + samples.isolated_bytes[i] + samples.held_bytes[i];
+      const parts = ["free", "pcp", "used", "isolated", "held"] as const;
+      const total = parts.reduce((sum, part) => sum + samples[`${part}_bytes`][i], 0);
       const before = guests.get(samples.guest[i]) ?? total;
       assert.equal(total, before);
       guests.set(samples.guest[i], total);

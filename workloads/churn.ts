@@ -12,6 +12,7 @@ import type { Random } from "../sim/core/random.ts";
 import { Op, type OpColumns, type OpStream, type WorkloadContext } from "../sim/guest/operations.ts";
 import { type WorkloadPlugin, workloadPlugin } from "../sim/guest/plugin.ts";
 import { StartBlocks } from "../sim/guest/start_blocks.ts";
+import { atomicField, AtomicShare } from "./atomic_share.ts";
 import {
   type Lifetime,
   lifetimeDistribution,
@@ -36,6 +37,8 @@ export interface ChurnOptions {
   readonly orders: Weights;
   /** Weights of the migratetypes. */
   readonly migratetypes: Weights;
+  /** Share of allocations that cannot wait. */
+  readonly atomic: number;
   /** How long an allocation lives. */
   readonly lifetime: Lifetime;
   /** What is written. */
@@ -49,6 +52,7 @@ const options: Options<ChurnOptions> = {
     occupancy: fraction(0.75, 0, 1, { summary: "mean share of memory in use, from 0 to 1" }),
     orders: ordersField({ 0: 70, 1: 10, 2: 6, 3: 10, 9: 4 }),
     migratetypes: migratetypesField(),
+    atomic: atomicField(),
     lifetime: lifetimeField("30s"),
     touch: touchField(),
     duration: duration("60s", { summary: "how long it goes on" }),
@@ -75,17 +79,20 @@ class ChurnStream implements OpStream {
   readonly open = false;
   #shape: Shape;
   #random: Random;
+  #atomic: AtomicShare;
   #handles: Handles;
   #cpu: number;
   #due = new LadderQueue({ capacity: 1024 });
   #nowNs = 0;
   #nextAllocNs: number;
 
-  constructor(shape: Shape, start: StartBlocks, random: Random, cpu: number, cpus: number) {
+  constructor(shape: Shape, start: StartBlocks, context: WorkloadContext, cpu: number) {
+    const random = context.random(`cpu${cpu}`);
     this.#shape = shape;
     this.#random = random;
+    this.#atomic = new AtomicShare(shape.options.atomic, context.random(`cpu${cpu}/atomic`));
     this.#cpu = cpu;
-    this.#handles = new Handles(cpu, cpus);
+    this.#handles = new Handles(cpu, context.vcpus);
     for (let i = 0; i < Math.round(shape.live); i++) {
       const handle = this.#handles.take();
       const order = shape.orders.draw(random);
@@ -129,6 +136,7 @@ class ChurnStream implements OpStream {
     const lifetimeNs = Math.round(lifetimes.draw(this.#random));
     const touch = touchedPages(options.touch, order);
     columns.set(row, Op.alloc, handle, order, types.draw(this.#random), pauseNs, touch, this.#cpu);
+    this.#atomic.mark(columns, row);
     if (options.touch === "later") {
       this.#due.push(this.#nowNs + Math.floor(lifetimeNs / 2), 0, DUE_TOUCH, handle, 0);
     }
@@ -156,7 +164,7 @@ function create(context: WorkloadContext, settings: ChurnOptions) {
   const start = new StartBlocks();
   const streams = Array.from(
     { length: vcpus },
-    (_, cpu) => new ChurnStream(shape, start, context.random(`cpu${cpu}`), cpu, vcpus),
+    (_, cpu) => new ChurnStream(shape, start, context, cpu),
   );
   return {
     streams,

@@ -1,5 +1,6 @@
 /**
- * A recorded kernel trace as a workload: the same requests at the same times, whatever pages they get.
+ * A recorded kernel trace as a workload: the same requests at the same times, whatever pages they get. Where CPUs keep pages
+ * and the recording says what tasks asked for, these are the requests, else what reached the zones.
  *
  * With snapshots the run starts from the kernel's own free lists, zones and watermarks. Open loop: a stall delays only what
  * waits. `closed: true` keeps the pauses instead, so that costs and stalls delay all that follows.
@@ -82,15 +83,16 @@ function within<T>(file: string, read: () => T): T {
 }
 
 function create(context: WorkloadContext, settings: PageTraceOptions): Workload {
-  const state = stateOf(settings, context.file);
-  const recorded = within(
-    settings.file,
-    () => recordedOperations(readRecording(context.file(settings.file)), state, settings.start),
-  );
+  const snapshot = stateOf(settings, context.file);
+  const recorded = within(settings.file, () => {
+    return recordedOperations(readRecording(context.file(settings.file)), snapshot, settings.start, context.perCpu);
+  });
+  const { state } = recorded;
   return {
     streams: [new TraceStream(recorded, settings.closed)],
     start: recorded.start,
     ...(state === undefined ? {} : { state }),
+    zoneRequests: !recorded.requests,
     estimatedRows: Math.round(recorded.count * 1.5),
     durationNs: recorded.durationNs,
   };

@@ -136,7 +136,8 @@ class PhaseStream implements OpStream {
       columns.set(row, Op.wait, 0, 0, 0, pauseNs, 0, this.#cpu);
       return;
     }
-    columns.set(row, kind, handle, from.order[at], from.migratetype[at], pauseNs, from.touch[at], this.#cpu);
+    const { order, migratetype, touch, flags } = from;
+    columns.set(row, kind, handle, order[at], migratetype[at], pauseNs, touch[at], this.#cpu, -1, -1, flags[at]);
     if (kind === Op.free) {
       this.#live.delete(from.handle[at]);
       this.#handles.give(handle);

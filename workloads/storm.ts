@@ -10,6 +10,7 @@ import { MOVABLE } from "../sim/guest/allocator.ts";
 import { Op, type OpColumns, type OpStream, type WorkloadContext } from "../sim/guest/operations.ts";
 import { type WorkloadPlugin, workloadPlugin } from "../sim/guest/plugin.ts";
 import { StartBlocks } from "../sim/guest/start_blocks.ts";
+import { atomicField, AtomicShare } from "./atomic_share.ts";
 import {
   meanPages,
   orderDistribution,
@@ -26,6 +27,8 @@ export interface StormOptions {
   readonly occupancy: number;
   /** Weights of the orders. */
   readonly orders: Weights;
+  /** Share of allocations that cannot wait. */
+  readonly atomic: number;
   /** Blocks freed before as many are allocated. */
   readonly burst: number;
   /** Pause between the two halves of a burst, ns. */
@@ -42,6 +45,7 @@ const options: Options<StormOptions> = {
   fields: {
     occupancy: fraction(0.5, 0.001, 0.99, { summary: "share of memory in use, from 0.001 to 0.99" }),
     orders: ordersField({ 0: 50, 3: 25, 9: 25 }),
+    atomic: atomicField(),
     burst: integer(8, 1, 1e6, { summary: "blocks freed before as many are allocated", unit: "blocks" }),
     gap: duration("5us", { summary: "pause between the frees and the allocations of a burst" }),
     interval: duration("200us", { summary: "pause between bursts" }, 1000),
@@ -56,6 +60,7 @@ class StormStream implements OpStream {
   readonly open = false;
   #options: StormOptions;
   #random: Random;
+  #atomic: AtomicShare;
   #cpu: number;
   #orders: Uint8Array;
   #handles: Int32Array;
@@ -69,20 +74,21 @@ class StormStream implements OpStream {
     settings: StormOptions,
     start: StartBlocks,
     orders: Distribution,
-    random: Random,
+    context: WorkloadContext,
     blocks: number,
     cpu: number,
-    cpus: number,
   ) {
+    const random = context.random(`cpu${cpu}`);
     this.#options = settings;
     this.#random = random;
+    this.#atomic = new AtomicShare(settings.atomic, context.random(`cpu${cpu}/atomic`));
     this.#cpu = cpu;
     this.#orders = new Uint8Array(blocks);
     this.#handles = new Int32Array(blocks);
     this.#freed = new Uint8Array(blocks);
     for (let i = 0; i < blocks; i++) {
       this.#orders[i] = orders.draw(random);
-      this.#handles[i] = i * cpus + cpu;
+      this.#handles[i] = i * context.vcpus + cpu;
       start.add(this.#handles[i], this.#orders[i], MOVABLE);
     }
   }
@@ -129,6 +135,7 @@ class StormStream implements OpStream {
     const order = this.#orders[victim];
     const touch = touchedPages(this.#options.touch, order);
     columns.set(row, Op.alloc, this.#handles[victim], order, MOVABLE, pauseNs, touch, this.#cpu);
+    this.#atomic.mark(columns, row);
   }
 }
 
@@ -139,7 +146,7 @@ function create(context: WorkloadContext, settings: StormOptions) {
   const start = new StartBlocks();
   const streams = Array.from(
     { length: vcpus },
-    (_, cpu) => new StormStream(settings, start, orders, context.random(`cpu${cpu}`), blocks, cpu, vcpus),
+    (_, cpu) => new StormStream(settings, start, orders, context, blocks, cpu),
   );
   const bursts = settings.duration / (settings.interval + settings.gap);
   return {

@@ -8,33 +8,12 @@
  * @module
  */
 import { mergeRanges, ORDER_PAGES, type Range } from "../memory/range.ts";
+import { appendBitmap, type Run, setBits } from "./bits.ts";
 import type { Encoding, EncodingWork } from "./encoding.ts";
-import { decodeError, getU64, rangeError, refusePartialRecord, refuseRanges, setU64, viewOf } from "./wire.ts";
+import { type Granule, granuleError, unitPagesOf } from "./granule.ts";
+import { decodeError, getU64, refusePartialRecord, refuseRanges, setU64, viewOf } from "./wire.ts";
 
-/**
- * How much memory one bit stands for.
- *
- * @example
- * ```ts
- * import { bitmap, type Granule } from "./bitmap.ts";
- *
- * const granule: Granule = "4MiB";
- * if (bitmap({ granule }).error({ pfn: 1024, count: 1024 }) !== undefined) throw new Error("4 MiB at 4 MiB is aligned");
- * ```
- */
-export type Granule = "4KiB" | "2MiB" | "4MiB";
-
-/**
- * Pages of 4 KiB in each granule: order 0, order 9 (a huge page) and order 10 (the buddy allocator's largest block).
- *
- * @example
- * ```ts
- * import { granulePages } from "./bitmap.ts";
- *
- * if (granulePages["2MiB"] !== 512) throw new Error("a huge page has 512 pages");
- * ```
- */
-export const granulePages: Readonly<Record<Granule, number>> = { "4KiB": 1, "2MiB": 512, "4MiB": 1024 };
+export { type Granule, granulePages } from "./granule.ts";
 
 const NAME = "bitmap";
 
@@ -50,16 +29,10 @@ const PFN_BITS = 52;
 /** A range may have 2^32 granules: 131,072 windows, 538 MB of payload, the 16 TiB machine in 4 KiB bits. */
 const RANGE_GRANULES_MAX = ORDER_PAGES[32];
 
-function errorOf(range: Range, unitPages: number, granule: string): string | undefined {
-  const why = rangeError(range, PFN_BITS);
-  if (why !== undefined) return why;
-  const { pfn, count } = range;
-  if (pfn % unitPages !== 0) return `pfn ${pfn} is not a multiple of ${unitPages} pages, the granule of ${granule}`;
-  if (count % unitPages !== 0) {
-    return `count ${count} is not a multiple of ${unitPages} pages, the granule of ${granule}`;
-  }
-  if (count / unitPages > RANGE_GRANULES_MAX) return `count ${count} is more than 2^32 granules of ${granule}`;
-  return undefined;
+function errorOf(range: Range, unitPages: number, granule: Granule): string | undefined {
+  const why = granuleError(range, PFN_BITS, granule);
+  if (why !== undefined || range.count / unitPages <= RANGE_GRANULES_MAX) return why;
+  return `count ${range.count} is more than 2^32 granules of ${granule}`;
 }
 
 /** The numbers of the windows in which a range sets bits, each once, in order of appearance. */
@@ -90,21 +63,6 @@ function countWindows(ranges: readonly Range[], windowPages: number): number {
   return windows;
 }
 
-/** Sets the bits `from` to `to - 1` of the bitmap at `offset`. Bit numbers are below 32,768: bit operators are safe. */
-function setBits(bytes: Uint8Array, offset: number, from: number, to: number): void {
-  const first = offset + (from >> 3);
-  const last = offset + ((to - 1) >> 3);
-  const head = 0xff << (from & 7);
-  const tail = 0xff >> (7 - ((to - 1) & 7));
-  if (first === last) {
-    bytes[first] |= head & tail;
-    return;
-  }
-  bytes[first] |= head;
-  bytes.fill(0xff, first + 1, last);
-  bytes[last] |= tail;
-}
-
 function encodeWindows(ranges: readonly Range[], unitPages: number): Uint8Array {
   const windows = [...windowSet(ranges, WINDOW_BITS * unitPages)].sort((a, b) => a - b);
   const bytes = new Uint8Array(windows.length * WINDOW_BYTES);
@@ -127,30 +85,6 @@ function encodeWindows(ranges: readonly Range[], unitPages: number): Uint8Array 
   return bytes;
 }
 
-/** Appends a run of pages, or makes the last run longer when it touches: runs go on from window to window. */
-function appendRun(runs: { pfn: number; count: number }[], pfn: number, count: number): void {
-  const last = runs.at(-1);
-  if (last !== undefined && last.pfn + last.count === pfn) last.count += count;
-  else runs.push({ pfn, count });
-}
-
-/** Trailing zero bits of a 32-bit word that is not 0. */
-function trailingZeros(word: number): number {
-  return 31 - Math.clz32(word & -word);
-}
-
-/** Appends the runs of set bits in one 32-bit word; the first bit is `granule`. */
-function appendWord(runs: { pfn: number; count: number }[], word: number, granule: number, unitPages: number): void {
-  while (word !== 0) {
-    const zeros = trailingZeros(word);
-    const ones = word >>> zeros === 0xffff_ffff ? 32 : trailingZeros(~(word >>> zeros));
-    appendRun(runs, (granule + zeros) * unitPages, ones * unitPages);
-    granule += zeros + ones;
-    // Two steps, since a shift by 32 would be a shift by 0.
-    word = zeros + ones < 32 ? word >>> zeros >>> ones : 0;
-  }
-}
-
 /** The first granule of the window at `offset`, which has to lie above the window before it. */
 function decodeHead(view: DataView, offset: number, granuleMin: number, unitPages: number): number {
   const granule = getU64(view, offset);
@@ -169,18 +103,12 @@ function decodeHead(view: DataView, offset: number, granuleMin: number, unitPage
 function decodeWindows(bytes: Uint8Array, unitPages: number): Range[] {
   refusePartialRecord(NAME, bytes, WINDOW_BYTES);
   const view = viewOf(bytes);
-  const runs: { pfn: number; count: number }[] = [];
+  const runs: Run[] = [];
   let granuleMin = 0;
   for (let offset = 0; offset < bytes.length; offset += WINDOW_BYTES) {
     const granule = decodeHead(view, offset, granuleMin, unitPages);
-    let empty = true;
-    for (let bit = 0; bit < WINDOW_BITS; bit += 32) {
-      const word = view.getUint32(offset + HEAD_BYTES + bit / 8, true);
-      if (word === 0) continue;
-      empty = false;
-      appendWord(runs, word, granule + bit, unitPages);
-    }
-    if (empty) throw decodeError(NAME, offset, `window ${granule} has no bit set, wanted only windows with bits`);
+    const found = appendBitmap(runs, view, offset + HEAD_BYTES, WINDOW_BITS, granule, unitPages);
+    if (!found) throw decodeError(NAME, offset, `window ${granule} has no bit set, wanted only windows with bits`);
     granuleMin = granule + WINDOW_BITS;
   }
   return runs;
@@ -226,11 +154,7 @@ function workOf(ranges: readonly Range[], windows: number): EncodingWork {
  */
 export function bitmap(options: { readonly granule: Granule }): Encoding {
   const { granule } = options;
-  if (!Object.hasOwn(granulePages, granule)) {
-    const wanted = Object.keys(granulePages).join(", ");
-    throw new RangeError(`Cannot make a bitmap of granule ${granule}: wanted one of ${wanted}`);
-  }
-  const unitPages = granulePages[granule];
+  const unitPages = unitPagesOf(NAME, granule);
   const windowPages = WINDOW_BITS * unitPages;
   const error = (range: Range) => errorOf(range, unitPages, granule);
   return {

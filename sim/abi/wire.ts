@@ -11,6 +11,10 @@ import type { EncodingWork } from "./encoding.ts";
 /** 2^32: what one unit of the upper half of a 64-bit word is worth. */
 const HALF = ORDER_PAGES[32];
 
+/** Values of the lower 12 bits of a word, and of those of its upper 52 bits that lie in the lower half. */
+const LOWER_VALUES = 4096;
+const UPPER_IN_LOW_HALF = ORDER_PAGES[20];
+
 /**
  * A view on exactly the bytes of an array, also when it is a part of a bigger buffer.
  *
@@ -152,4 +156,51 @@ export function refusePartialRecord(name: string, bytes: Uint8Array, recordBytes
  */
 export function payloadWork(records: number, bytes: number): EncodingWork {
   return { records, words: Math.ceil(bytes / 8), cacheLines: Math.ceil(bytes / 64), allocBytes: bytes };
+}
+
+/**
+ * Writes the little-endian 64-bit word `upper` · 2^12 + `low`, of 52 and 12 bits: a page frame number where a physical
+ * address has it, and something in the place of the page offset. Exact for the whole word, which a double is not.
+ *
+ * @example
+ * ```ts
+ * import { lower12, setFields, upper52, viewOf } from "./wire.ts";
+ *
+ * const view = viewOf(new Uint8Array(8));
+ * setFields(view, 0, 2 ** 52 - 1, 7);
+ * if (upper52(view, 0) !== 2 ** 52 - 1 || lower12(view, 0) !== 7) throw new Error("the fields changed on their way");
+ * ```
+ */
+export function setFields(view: DataView, offset: number, upper: number, low: number): void {
+  view.setUint32(offset, (upper % UPPER_IN_LOW_HALF) * LOWER_VALUES + low, true);
+  view.setUint32(offset + 4, Math.floor(upper / UPPER_IN_LOW_HALF), true);
+}
+
+/** The upper 52 bits of the word at a byte offset; see {@link setFields}. */
+export function upper52(view: DataView, offset: number): number {
+  const low = Math.floor(view.getUint32(offset, true) / LOWER_VALUES);
+  return view.getUint32(offset + 4, true) * UPPER_IN_LOW_HALF + low;
+}
+
+/** The lower 12 bits of the word at a byte offset; see {@link setFields}. */
+export function lower12(view: DataView, offset: number): number {
+  return view.getUint32(offset, true) % LOWER_VALUES;
+}
+
+/** Throws a RangeError when a message has more bytes than the format can say. */
+export function refuseLongMessage(name: string, bytes: number, messageMax: number): void {
+  if (bytes <= messageMax) return;
+  throw new RangeError(`Cannot encode ${bytes} bytes as one ${name} message: at most ${messageMax} fit`);
+}
+
+/**
+ * Throws a RangeError at the first 8-byte word, counted from `start`, in which a payload differs from what the encoder
+ * writes for the ranges that were read from it: records in another order, overlapping, or cut in another way.
+ */
+export function refuseOtherBytes(name: string, bytes: Uint8Array, wanted: Uint8Array, start: number): void {
+  const length = Math.max(bytes.length, wanted.length);
+  let at = start;
+  while (at < length && bytes[at] === wanted[at]) at++;
+  if (at === length) return;
+  throw decodeError(name, at - (at - start) % 8, "the encoder would not write this record for these pages");
 }

@@ -7,32 +7,26 @@
 import { Signal, type Sim, type Task } from "../core/sim.ts";
 import { Event, NONE, type Trace } from "../core/trace.ts";
 import type { Costs } from "../host/costs.ts";
-import type { Host } from "../host/host.ts";
 import type { Judge } from "../host/judge.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
 import { AllocationTable } from "./allocation_table.ts";
 import { MOVABLE, ORDER_MAX } from "./allocator.ts";
+import { Kswapd } from "./kswapd.ts";
+import type { BlockReturned } from "./per_cpu.ts";
 import { PageSource, type PageSourceOptions } from "./page_source.ts";
+import { PageWrites, type PageWritesParts } from "./page_writes.ts";
 import type { HintingPolicy } from "./policy.ts";
 import type { Zone } from "./zone.ts";
 import { useOfZones, type ZoneUse } from "./zone_use.ts";
 
 /** What a guest is made of. */
-export interface GuestParts {
+export interface GuestParts extends Omit<PageWritesParts, "trace"> {
   /** Clock and trace. */
   readonly sim: Sim;
-  /** Index of the guest. */
-  readonly index: number;
   /** Zones, ascending by address. */
   readonly zones: readonly Zone[];
-  /** What backs its pages. */
-  readonly host: Host;
-  /** Who judges. */
-  readonly judge: Judge;
   /** What things cost, ns. */
   readonly costs: Costs;
-  /** Whether the kernel zeroes, and so touches, every page that it allocates (init_on_alloc=1). */
-  readonly initOnAlloc: boolean;
   /** In which order the zones are used; the highest first unless told. */
   readonly use?: ZoneUse;
   /** How pages are taken; without per-CPU lists and marks unless told. */
@@ -63,11 +57,11 @@ export class Guest {
   #sim: Sim;
   #trace: Trace;
   #judge: Judge;
-  #host: Host;
-  #initOnAlloc: boolean;
+  #writes: PageWrites;
   #allocNs: number;
   #freeNs: number;
   #source: PageSource;
+  #kswapd: Kswapd | undefined;
   /** What the policy's work on blocks that came back took, and no row carries yet, ns. */
   #returnedNs = 0;
   #policy: HintingPolicy = {};
@@ -82,12 +76,16 @@ export class Guest {
     this.#sim = parts.sim;
     this.#trace = parts.sim.trace;
     this.#judge = parts.judge;
-    this.#host = parts.host;
-    this.#initOnAlloc = parts.initOnAlloc;
+    this.#writes = new PageWrites({ ...parts, trace: this.#trace });
     this.#allocNs = parts.costs.allocNs;
     this.#freeNs = parts.costs.freeNs;
     const { use = useOfZones(parts.zones, 1), pages = { perCpu: 0, keepMarks: false } } = parts;
-    this.#source = new PageSource(parts.zones, use, pages, (zone, pfn, merged) => this.#returnBlock(zone, pfn, merged));
+    if (pages.keepMarks) {
+      const roundNs = Math.round(parts.costs.passNs);
+      this.#kswapd = new Kswapd({ sim: parts.sim, zones: parts.zones, roundNs, returned: this.returned });
+    }
+    const returned: BlockReturned = (zone, pfn, merged) => this.#returnBlock(zone, pfn, merged);
+    this.#source = new PageSource(parts.zones, use, pages, returned, this.#kswapd);
   }
 
   /** Installs the policy. */
@@ -113,6 +111,11 @@ export class Guest {
     return this.#source.perCpuPages;
   }
 
+  /** Whether kswapd is about to lower the marks of a zone. */
+  get marksBoosted(): boolean {
+    return this.#kswapd?.boosted ?? false;
+  }
+
   /** Lets per-CPU lists give back what lies idle; the policy hears of it. */
   decayPerCpu(): void {
     this.#source.decay();
@@ -124,16 +127,6 @@ export class Guest {
     throw new RangeError(`Page ${pfn} lies outside of every zone`);
   }
 
-  /**
-   * Until when the lock that an operation needs is held by the driver, ns. `zone` is -1 for the usual order: the highest zone
-   * that has `pages` free pages is the one that will be asked.
-   */
-  lockedUntilNs(zone: number, pages: number): number {
-    let index = zone < 0 ? this.zones.length - 1 : zone;
-    while (zone < 0 && index > 0 && this.zones[index].allocator.freePages < pages) index--;
-    return this.zones[index].lockedUntilNs;
-  }
-
   /** The zone whose lock the free of a handle needs, or -1 when its allocation failed. */
   zoneOfHandle(handle: number): number {
     return this.allocations.find(handle) ? this.allocations.zone : -1;
@@ -143,8 +136,8 @@ export class Guest {
    * Allocates 2^order pages under a handle, from the highest zone downwards or from `zone` alone, and writes the row. The pages
    * are not used yet: see {@link needsUse} and {@link use}. Returns the time it takes, ns, or {@link FAILED} without a row.
    */
-  alloc(handle: number, order: number, migratetype: number, zone: number, cpu: number): number {
-    const pfn = this.#source.take(order, migratetype, zone, cpu);
+  alloc(handle: number, order: number, migratetype: number, zone: number, cpu: number, atomic = false): number {
+    const pfn = this.#source.take(order, migratetype, zone, cpu, atomic);
     if (pfn < 0) return FAILED;
     const taken = this.#source.zone;
     this.#place(handle, pfn, order, taken);
@@ -166,7 +159,7 @@ export class Guest {
     if (!this.allocations.find(handle)) return 0;
     const { pfn, order } = this.allocations;
     const pages = ORDER_PAGES[order];
-    return this.#zero(pfn, pages, cpu) + this.#write(pfn, Math.min(touch, pages), cpu);
+    return this.#writes.zero(pfn, pages, cpu) + this.#writes.write(pfn, Math.min(touch, pages), cpu);
   }
 
   /** Allocates before the run starts, without rows or time; where `pfn` says unless it is -1. A failure counts nowhere. */
@@ -175,6 +168,7 @@ export class Guest {
       this.#place(handle, pfn, order, this.zoneOf(pfn).index);
       return;
     }
+    this.#kswapd?.settle();
     const taken = this.#source.take(order, migratetype, -1, 0);
     if (taken >= 0) this.#place(handle, taken, order, this.#source.zone);
   }
@@ -200,7 +194,7 @@ export class Guest {
   touch(handle: number, pages: number, cpu: number): number {
     if (!this.allocations.find(handle)) return 0;
     const { pfn, order } = this.allocations;
-    return this.#write(pfn, Math.min(pages, ORDER_PAGES[order]), cpu);
+    return this.#writes.write(pfn, Math.min(pages, ORDER_PAGES[order]), cpu);
   }
 
   /** Runs the policy's hook before new pages are used. */
@@ -213,7 +207,7 @@ export class Guest {
   /** A block belongs to the driver now; the kernel zeroes it as every allocation. Returns the time of the faults, ns. */
   hold(pfn: number, order: number): number {
     this.heldPages += ORDER_PAGES[order];
-    return this.#zero(pfn, ORDER_PAGES[order], NONE);
+    return this.#writes.zero(pfn, ORDER_PAGES[order], NONE);
   }
 
   /** A block of the driver is free again. */
@@ -253,7 +247,7 @@ export class Guest {
     const pages = ORDER_PAGES[order];
     this.#trace.write(Event.alloc, target, pages, order, taken, NONE, NONE, this.#allocNs, this.index, NONE);
     this.#judge.own(target, pages);
-    const faultNs = this.#zero(target, pages, NONE) + this.#write(target, pages, NONE);
+    const faultNs = this.#writes.zero(target, pages, NONE) + this.#writes.write(target, pages, NONE);
     this.allocations.put(handle, target, order, taken);
     return this.#allocNs + faultNs + this.#giveBack(zone, pfn, order, NONE);
   }
@@ -299,22 +293,5 @@ export class Guest {
     if (merged < this.#freeOrderMin) return;
     const head = Math.floor(pfn / ORDER_PAGES[merged]) * ORDER_PAGES[merged];
     this.#returnedNs += this.#policy.onFree!(zone, head, merged) ?? 0;
-  }
-
-  #zero(pfn: number, pages: number, cpu: number): number {
-    if (!this.#initOnAlloc) return 0;
-    const trace = this.#trace;
-    const ns = this.#host.touch(pfn, pages, true, cpu);
-    if (trace.checked) trace.write(Event.zero, pfn, pages, NONE, NONE, NONE, NONE, 0, this.index, cpu);
-    return ns;
-  }
-
-  #write(pfn: number, pages: number, cpu: number): number {
-    if (pages === 0) return 0;
-    const trace = this.#trace;
-    const ns = this.#host.touch(pfn, pages, true, cpu);
-    this.#judge.write(pfn, pages);
-    if (trace.checked) trace.write(Event.write, pfn, pages, NONE, NONE, NONE, NONE, 0, this.index, cpu);
-    return ns;
   }
 }

@@ -1,13 +1,11 @@
 /** Memory that is plugged into a running guest, and memory that is taken out. */
 import { z } from "zod";
 import { durationSchema, type Field, field, show, sizeSchema } from "../core/options.ts";
+import type { OnlinePolicy } from "./hotplug_parts.ts";
 import { ADDRESS_MAX } from "./layout_options.ts";
 
 /** What is plugged or taken out is a multiple of this, aligned to it: a section of 128 MiB (SECTION_SIZE_BITS 27). */
 export const SECTION_BYTES: number = 2 ** 27;
-
-/** Into which zone memory goes online: the kernel's choice, or Movable and Normal section by section in turn. */
-export type OnlineZone = "auto" | "normal" | "movable" | "alternating";
 
 /** Memory comes. */
 export interface PlugEvent {
@@ -18,7 +16,7 @@ export interface PlugEvent {
   /** How much, bytes. */
   readonly bytes: number;
   /** Its zone. */
-  readonly zone: OnlineZone;
+  readonly zone: OnlinePolicy;
   /** Its first byte; undefined for the first place above all memory. */
   readonly address: number | undefined;
 }
@@ -33,12 +31,14 @@ export interface UnplugEvent {
   readonly bytes: number;
   /** Its first byte; undefined for the highest sections that can be taken. */
   readonly address: number | undefined;
+  /** Whether the device gives what has gone back to the host. */
+  readonly discard: boolean;
 }
 
 /** One entry of `machine.hotplug`. */
 export type HotplugEvent = PlugEvent | UnplugEvent;
 
-const ZONES: readonly [OnlineZone, ...OnlineZone[]] = ["auto", "normal", "movable", "alternating"];
+const ZONES: readonly [OnlinePolicy, ...OnlinePolicy[]] = ["auto", "normal", "movable", "alternating"];
 
 const sectionsSchema = (min: number): z.ZodType<number> =>
   z.unknown().transform((value, context) => {
@@ -59,8 +59,9 @@ const eventSchema = z.strictObject({
   remove: sectionsSchema(SECTION_BYTES).optional(),
   zone: z.enum(ZONES).optional(),
   address: sectionsSchema(0).optional(),
+  discard: z.boolean().optional(),
 }).transform((event, context): HotplugEvent => {
-  const { at, add, remove, zone, address } = event;
+  const { at, add, remove, zone, address, discard } = event;
   const refuse = (message: string, ...path: string[]) => {
     context.addIssue({ code: "custom", message, path });
     return z.NEVER;
@@ -70,10 +71,11 @@ const eventSchema = z.strictObject({
     return refuse("wanted is either add or remove, with a size");
   }
   if (remove !== undefined && zone !== undefined) return refuse("only memory that is added has a zone", "zone");
+  if (add !== undefined && discard !== undefined) return refuse("only memory that is removed is discarded", "discard");
   if (address !== undefined && address + bytes > ADDRESS_MAX) return refuse("the memory ends above 64TiB", "address");
   return remove === undefined
     ? { at, kind: "add", bytes, zone: zone ?? "auto", address }
-    : { at, kind: "remove", bytes, address };
+    : { at, kind: "remove", bytes, address, discard: discard ?? true };
 });
 
 const hotplugSchema = z.array(eventSchema).superRefine((events, context) => {
@@ -89,7 +91,7 @@ export function hotplugField(): Field<readonly HotplugEvent[]> {
   return field(hotplugSchema, [], {
     summary: "memory that comes and goes in sections of 128 MiB: " +
       "[{at: 5s, add: 1GiB, zone: movable, address: 256GiB}, {at: 20s, remove: 512MiB}]; " +
-      "zone auto, normal, movable or alternating",
+      "zone auto, normal, movable or alternating; discard: false leaves what is removed with the guest's host memory",
     source: "mm/memory_hotplug.c",
   });
 }

@@ -15,6 +15,7 @@ import { type MachinePlan, pagesetOf, planMachine, type PlanOptions, type ZonePl
 import { ZONE_NAMES, ZoneType } from "./memory_map.ts";
 import type { RecordedState } from "./operations.ts";
 import { SparseLists } from "./sparse_lists.ts";
+import { noteUnmovable } from "./start_mobility.ts";
 import { Zone } from "./zone.ts";
 
 /** A machine without holes, nodes or pages that the kernel keeps. */
@@ -158,6 +159,7 @@ export function zonesOfState(state: RecordedState, machine: Kernel = kernel61): 
     zone!.allocator.setReported(pfn, order);
   }
   for (const { name, allocator } of zones) fitting(name, () => allocator.validate());
+  for (const zone of zones) noteUnmovable(zone);
   return zones;
 }
 

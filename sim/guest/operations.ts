@@ -19,6 +19,12 @@ export const Op = {
   wait: 3,
 } as const;
 
+/** Flags of an operation. */
+export const OpFlag = {
+  /** The allocation cannot wait (GFP_ATOMIC): it fails at once, but may use part of what the watermarks keep. */
+  atomic: 1,
+} as const;
+
 /** Rows of operations; a stream fills the first `count` of them. */
 export class OpColumns {
   /** Number of rows. */
@@ -41,6 +47,8 @@ export class OpColumns {
   readonly pfn: Float64Array;
   /** Virtual CPU. */
   readonly cpu: Int16Array;
+  /** Flags, see {@link OpFlag}; none unless told. */
+  readonly flags: Uint8Array;
 
   /** Columns of `size` rows. */
   constructor(size: number) {
@@ -54,6 +62,7 @@ export class OpColumns {
     this.touch = new Int32Array(size);
     this.pfn = new Float64Array(size);
     this.cpu = new Int16Array(size);
+    this.flags = new Uint8Array(size);
   }
 
   /** Writes one row. */
@@ -68,6 +77,7 @@ export class OpColumns {
     cpu: number,
     zone = -1,
     pfn = -1,
+    flags = 0,
   ): void {
     this.kind[row] = kind;
     this.handle[row] = handle;
@@ -78,6 +88,7 @@ export class OpColumns {
     this.touch[row] = touch;
     this.pfn[row] = pfn;
     this.cpu[row] = cpu;
+    this.flags[row] = flags;
   }
 
   /** Copies `count` rows of another set of columns, from its row `from` on, to the beginning of this one. */
@@ -92,6 +103,7 @@ export class OpColumns {
     this.touch.set(other.touch.subarray(from, end));
     this.pfn.set(other.pfn.subarray(from, end));
     this.cpu.set(other.cpu.subarray(from, end));
+    this.flags.set(other.flags.subarray(from, end));
   }
 }
 
@@ -178,6 +190,8 @@ export interface Workload {
   readonly start: StartBlocks;
   /** The state of the free lists when the run starts, from a recording. */
   readonly state?: RecordedState;
+  /** Whether its operations are what the zones were asked, below the per-CPU lists, which must be passed by. */
+  readonly zoneRequests?: boolean;
   /** About how many rows of the trace its operations write, for estimates. */
   readonly estimatedRows: number;
   /** When its last operation is due, ns; Infinity for an endless workload. */
@@ -190,6 +204,8 @@ export interface WorkloadContext {
   readonly memoryPages: number;
   /** Virtual CPUs. */
   readonly vcpus: number;
+  /** Whether CPUs may keep pages; not unless told. */
+  readonly perCpu?: boolean;
   /** A random stream of this name, the same for every policy. */
   random(name: string): Random;
   /** The decompressed bytes of a file that the workload named. */

@@ -2,12 +2,14 @@
  * Where the guest's pages come from and go back to: the zones in their order, their watermarks, and the per-CPU lists before
  * them (mm/page_alloc.c `get_page_from_freelist`, `free_unref_page`).
  */
-import { MOVABLE, ORDER_MAX, PAGEBLOCK_ORDER, RECLAIMABLE } from "./allocator.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
+import { MOVABLE, PAGEBLOCK_ORDER, RECLAIMABLE } from "./allocator.ts";
+import { allocAtomic, reserveHighatomic, unreserveHighatomic } from "./highatomic.ts";
 import { type AllocFlags, NO_FLAGS, NO_FRAGMENT } from "./kernel.ts";
+import type { Kswapd } from "./kswapd.ts";
 import { keepsOrder, listOrder, PCP_LISTS } from "./pcp.ts";
 import { type BlockReturned, PerCpuLists } from "./per_cpu.ts";
-import { watermarkOk } from "./watermark_check.ts";
+import { ORDINARY, type Urgency, watermarkOk } from "./watermark_check.ts";
 import type { Zone } from "./zone.ts";
 import { highestFor, zonesFor, type ZoneUse } from "./zone_use.ts";
 
@@ -22,8 +24,31 @@ export interface PageSourceOptions {
 /** Types that have lists of their own for each small order. */
 const MOBILE_TYPES = RECLAIMABLE + 1;
 
-/** Down to which mark a walk over the zones may take pages. */
-type Mark = "low" | "min" | undefined;
+/** One walk over the zones. */
+interface Walk {
+  /** How types may be mixed. */
+  readonly flags: AllocFlags;
+  /** Down to which mark pages may be taken. */
+  readonly mark: "low" | "min" | "none";
+  /** Whether it is that of an atomic request on the slow path, which may go below the mark and set pageblocks aside. */
+  readonly atomic: boolean;
+  /** How far it may go below the mark. */
+  readonly urgency: Urgency;
+}
+
+const walk = (mark: Walk["mark"], flags: AllocFlags = NO_FLAGS, urgency: Urgency = ORDINARY): Walk => {
+  return { flags, mark, atomic: urgency !== ORDINARY, urgency };
+};
+
+const WALKS = {
+  free: walk("none"),
+  unmixed: walk("none", NO_FRAGMENT),
+  unmixedToLow: walk("low", NO_FRAGMENT),
+  toLow: walk("low"),
+  toMin: walk("min"),
+  atomicPage: walk("min", NO_FLAGS, { minReserve: true, nonBlock: true }),
+  atomicBlock: walk("min", NO_FLAGS, { minReserve: true, nonBlock: true, highatomic: true }),
+};
 
 /** The pages of one guest. */
 export class PageSource {
@@ -35,14 +60,25 @@ export class PageSource {
   #use: ZoneUse;
   #lists: PerCpuLists | undefined;
   readonly #returned: BlockReturned;
+  readonly #kswapd: Kswapd | undefined;
 
-  /** The pages of these zones. `returned` is told of every block that is on the free lists again. */
-  constructor(zones: readonly Zone[], use: ZoneUse, options: PageSourceOptions, returned: BlockReturned) {
+  /**
+   * The pages of these zones. `returned` is told of every block that is on the free lists again, kswapd of requests that find
+   * every zone below its low mark.
+   */
+  constructor(
+    zones: readonly Zone[],
+    use: ZoneUse,
+    options: PageSourceOptions,
+    returned: BlockReturned,
+    kswapd?: Kswapd,
+  ) {
     this.#zones = zones;
     this.#use = use;
     this.#perCpu = options.perCpu;
     this.#keepMarks = options.keepMarks;
     this.#returned = returned;
+    this.#kswapd = kswapd;
     if (options.perCpu > 0) this.#lists = new PerCpuLists(zones, use.pagesets, options.perCpu, returned);
   }
 
@@ -63,13 +99,25 @@ export class PageSource {
 
   /**
    * Takes 2^order pages from the zones in their order, or from zone `only` as a recording says; when there are none, per-CPU
-   * lists are drained first. The first page, or -1; its zone is in {@link zone}.
+   * lists are drained first, then what is set aside is used. Where marks are kept an atomic request may go below them, and
+   * waits for neither. The first page, or -1; its zone is in {@link zone}.
    */
-  take(order: number, migratetype: number, only: number, cpu: number): number {
-    const pfn = this.#walk(order, migratetype, only, cpu);
-    if (pfn >= 0 || this.#lists === undefined || this.#lists.pages === 0) return pfn;
-    this.#lists.drainAll();
-    return this.#walk(order, migratetype, only, cpu);
+  take(order: number, migratetype: number, only: number, cpu: number, atomic = false): number {
+    const urgent = atomic && this.#keepMarks;
+    const pfn = this.#walk(order, migratetype, only, cpu, urgent);
+    return pfn >= 0 || urgent ? pfn : this.#takeLast(order, migratetype, only, cpu);
+  }
+
+  #takeLast(order: number, migratetype: number, only: number, cpu: number): number {
+    let pfn = -1;
+    if (this.perCpuPages > 0) {
+      this.#lists!.drainAll();
+      pfn = this.#walk(order, migratetype, only, cpu, false);
+    }
+    if (pfn >= 0 || only >= 0) return pfn;
+    const zones = zonesFor(this.#use, cpu, highestFor(migratetype)).map((index) => this.#zones[index]);
+    while (pfn < 0 && unreserveHighatomic(zones, migratetype)) pfn = this.#walk(order, migratetype, -1, cpu, false);
+    return pfn;
   }
 
   /** Gives a block back: to the lists of the CPU, or past them. */
@@ -104,57 +152,60 @@ export class PageSource {
   }
 
   /** First without mixing types and above the low mark, then down to the minimum. */
-  #walk(order: number, migratetype: number, only: number, cpu: number): number {
-    if (only >= 0) return this.#takeFrom(only, order, migratetype, cpu, NO_FLAGS);
-    const highest = highestFor(migratetype);
-    const zones = zonesFor(this.#use, cpu, highest);
-    const { noFragment } = this.#use;
-    if (noFragment) {
-      const pfn = this.#takeFirst(zones, order, migratetype, cpu, NO_FRAGMENT, this.#keepMarks ? "low" : undefined);
+  #walk(order: number, migratetype: number, only: number, cpu: number, urgent: boolean): number {
+    if (only >= 0) return this.#takeFrom(only, order, migratetype, cpu, WALKS.free);
+    const keepMarks = this.#keepMarks;
+    const zones = zonesFor(this.#use, cpu, highestFor(migratetype));
+    if (this.#use.noFragment) {
+      const unmixed = keepMarks ? WALKS.unmixedToLow : WALKS.unmixed;
+      const pfn = this.#takeFirst(zones, order, migratetype, cpu, unmixed);
       if (pfn >= 0) return pfn;
     }
-    if (!this.#keepMarks) return this.#takeFirst(zones, order, migratetype, cpu, NO_FLAGS, undefined);
-    const pfn = this.#takeFirst(zones, order, migratetype, cpu, NO_FLAGS, "low");
-    return pfn >= 0 ? pfn : this.#takeFirst(zones, order, migratetype, cpu, NO_FLAGS, "min");
+    if (!keepMarks) return this.#takeFirst(zones, order, migratetype, cpu, WALKS.free);
+    const pfn = this.#takeFirst(zones, order, migratetype, cpu, WALKS.toLow);
+    if (pfn >= 0) return pfn;
+    this.#kswapd?.wake();
+    const { atomicPage, atomicBlock, toMin } = WALKS;
+    return this.#takeFirst(zones, order, migratetype, cpu, !urgent ? toMin : order === 0 ? atomicPage : atomicBlock);
   }
 
-  #takeFirst(
-    zones: readonly number[],
-    order: number,
-    migratetype: number,
-    cpu: number,
-    flags: AllocFlags,
-    mark: Mark,
-  ): number {
+  #takeFirst(zones: readonly number[], order: number, migratetype: number, cpu: number, walk: Walk): number {
     for (let at = 0; at < zones.length; at++) {
-      if (mark !== undefined && !this.#mayTake(zones[at], order, highestFor(migratetype), mark)) continue;
-      const pfn = this.#takeFrom(zones[at], order, migratetype, cpu, flags);
+      if (walk.mark !== "none" && !this.#mayTake(zones[at], order, migratetype, walk)) continue;
+      const pfn = this.#takeFrom(zones[at], order, migratetype, cpu, walk);
       if (pfn >= 0) return pfn;
     }
     return -1;
   }
 
-  #takeFrom(index: number, order: number, migratetype: number, cpu: number, flags: AllocFlags): number {
+  /** From the lists of the CPU, if it keeps blocks of this kind, else from the zone (`rmqueue`). */
+  #takeFrom(index: number, order: number, migratetype: number, cpu: number, { flags, atomic }: Walk): number {
     const zone = this.#zones[index];
-    let pfn: number;
-    if (this.#lists !== undefined && keepsOrder(order) && migratetype <= RECLAIMABLE) {
-      this.#lists.flags = flags;
-      pfn = this.#lists.of(index, cpu).alloc(order, migratetype);
-    } else pfn = zone.alloc(order, migratetype, flags);
+    const lists = keepsOrder(order) && migratetype <= RECLAIMABLE ? this.#lists : undefined;
+    let pfn = -1;
+    if (lists !== undefined) {
+      lists.flags = flags;
+      pfn = lists.of(index, cpu).alloc(order, migratetype);
+    } else if (!atomic) pfn = zone.alloc(order, migratetype, flags);
+    if (atomic) {
+      if (pfn < 0) pfn = allocAtomic(zone, order, migratetype, flags);
+      if (pfn >= 0 && order > 0) reserveHighatomic(zone, pfn, order);
+    }
     if (pfn < 0) return -1;
     this.zone = index;
     if (migratetype !== MOVABLE) zone.unmovable.setRange(pfn, ORDER_PAGES[order]);
     return pfn;
   }
 
-  #mayTake(index: number, order: number, highest: number, mark: "low" | "min"): boolean {
-    const { allocator, watermarks, kernel } = this.#zones[index];
-    const counts = {
-      freePages: allocator.freePages,
-      highatomicPages: 0,
-      hasBlock: (wanted: number, type: number) => wanted <= ORDER_MAX && allocator.first(wanted, type) >= 0,
-    };
-    const reserve = this.#use.lowmemReserve[index][highest];
-    return watermarkOk(counts, order, watermarks[mark], reserve, undefined, kernel.version);
+  /** Whether a zone has enough (`zone_watermark_fast`): for single pages nearly always seen by one comparison. */
+  #mayTake(index: number, order: number, migratetype: number, { mark, atomic, urgency }: Walk): boolean {
+    const zone = this.#zones[index];
+    const { watermarks, watermarkBoost } = zone;
+    // The boost of the minimum is for reclaim, not to make a single page fail that cannot wait for it.
+    const base = mark === "low" ? watermarks.low : watermarks.min;
+    const level = atomic && order === 0 ? base : base + watermarkBoost;
+    const reserve = this.#use.lowmemReserve[index][highestFor(migratetype)];
+    if (order === 0 && zone.allocator.freePages - zone.reservedHighatomicPages > level + reserve) return true;
+    return watermarkOk(zone, order, level, reserve, urgency, zone.kernel.version);
   }
 }

@@ -1,18 +1,19 @@
 /**
  * Turning a recording into operations: allocations get numbers, so that a run does not depend on the pages a kernel chose.
  *
- * Only the rows at which pages leave or join the zone free lists are operations: Z (refill), X (6.12: taken from another type),
- * I (taken by compaction or the driver), D (drain), O and P (freed past the per-CPU lists), U (put back). A block that is given
- * back in other parts than it was taken in becomes one allocation for each part.
+ * Operations are the requests of tasks, or what reached the zones below the per-CPU lists (see {@link RowRoles}). A block that
+ * is given back in other parts than it was taken in becomes one allocation for each part.
  */
 import { InputError } from "../core/options.ts";
 import { PageBitmap } from "../memory/bitmap.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
-import { MOVABLE, ORDER_MAX } from "./allocator.ts";
+import { MOVABLE, ORDER_MAX, UNMOVABLE } from "./allocator.ts";
 import { Op, OpColumns, type RecordedState } from "./operations.ts";
-import { PartsOfBlocks } from "./recorded_parts.ts";
+import { PartsOfBlocks, type RowRoles } from "./recorded_parts.ts";
+import { hasRequests, hasZoneRows, RequestRoles, ZoneRoles } from "./recorded_roles.ts";
 import type { Recording } from "./recording.ts";
 import { StartBlocks } from "./start_blocks.ts";
+import { withoutKept } from "./start_kept.ts";
 
 const SNAPSHOT = "S".charCodeAt(0);
 
@@ -26,20 +27,39 @@ export interface RecordedOperations {
   readonly start: StartBlocks;
   /** Time of the last row, ns since the snapshot. */
   readonly durationNs: number;
+  /** Whether they are what tasks asked for, so that per-CPU lists belong between them and the zones. */
+  readonly requests: boolean;
+  /** The state in which they begin. */
+  readonly state: RecordedState | undefined;
 }
 
-/** Reads operations from the snapshot `tag` on. Throws {@link InputError} naming the row. */
+/**
+ * Reads operations from the snapshot `tag` on: with `perCpu` the requests of tasks, where the recording has them, else what
+ * reached the zones. Throws {@link InputError} naming the row.
+ */
 export function recordedOperations(
   recording: Recording,
   state: RecordedState | undefined,
   tag: string,
+  perCpu = false,
 ): RecordedOperations {
-  return new Reader(recording, state).read(tag);
+  const first = state === undefined ? 0 : rowOfSnapshot(recording, tag);
+  const requests = hasRequests(recording, first) && (perCpu || !hasZoneRows(recording, first));
+  const begin = requests && state !== undefined ? withoutKept(state, recording, first) : state;
+  return new Reader(recording, begin, first, requests).read();
+}
+
+function rowOfSnapshot({ count, event, text }: Recording, tag: string): number {
+  for (let row = 0; row < count; row++) if (event[row] === SNAPSHOT && text.get(row) === tag) return row;
+  throw new InputError([], `the recording has no snapshot ${JSON.stringify(tag)}`);
 }
 
 class Reader {
   #recording: Recording;
   #state: RecordedState | undefined;
+  #first: number;
+  #requests: boolean;
+  #roles: RowRoles;
   /** Handle of the allocation that starts at a page. */
   #owner = new Map<number, number>();
   #orders: number[] = [];
@@ -48,15 +68,22 @@ class Reader {
   #unused: PageBitmap;
   /** Pages allocated by rows and not freed yet. */
   #allocated: PageBitmap;
+  /** Handles of pages of bulk allocations that were not freed yet: which pages they are shows only then. */
+  #unnamed: number[] = [];
   #start = new StartBlocks();
   #handles = 0;
   #free: number[] = [];
   #columns = new OpColumns(0);
   #count = 0;
 
-  constructor(recording: Recording, state: RecordedState | undefined) {
+  constructor(recording: Recording, state: RecordedState | undefined, first: number, requests: boolean) {
     this.#recording = recording;
     this.#state = state;
+    this.#first = first;
+    this.#requests = requests;
+    this.#roles = requests
+      ? new RequestRoles(recording, first)
+      : new ZoneRoles(recording, first, state && (state.kernel ?? "6.1"));
     const end = state === undefined
       ? endOfBlocks(recording)
       : Math.max(...state.zones.map((zone) => zone.startPfn + zone.spannedPages));
@@ -68,10 +95,10 @@ class Reader {
     for (const { order, pfns } of state.free) for (const pfn of pfns) this.#setUsed(pfn, ORDER_PAGES[order], false);
   }
 
-  read(tag: string): RecordedOperations {
+  read(): RecordedOperations {
     const { count, deltaUs } = this.#recording;
-    const first = this.#firstRow(tag);
-    const parts = new PartsOfBlocks(this.#recording, first, this.#state && (this.#state.kernel ?? "6.1"));
+    const first = this.#first;
+    const parts = new PartsOfBlocks(this.#recording, first, this.#roles);
     this.#columns = new OpColumns(parts.operations);
     let timeNs = 0;
     for (let row = first; row < count; row++) {
@@ -79,23 +106,25 @@ class Reader {
       if (timeNs > Number.MAX_SAFE_INTEGER) throw problem(row, "the times add up to more than 2^53 ns");
       this.#row(parts, row, timeNs);
     }
-    return { columns: this.#columns, count: this.#count, start: this.#start, durationNs: timeNs };
-  }
-
-  #firstRow(tag: string): number {
-    if (this.#state === undefined) return 0;
-    const { count, event, text } = this.#recording;
-    for (let row = 0; row < count; row++) if (event[row] === SNAPSHOT && text.get(row) === tag) return row;
-    throw new InputError([], `the recording has no snapshot ${JSON.stringify(tag)}`);
+    return {
+      columns: this.#columns,
+      count: this.#count,
+      start: this.#start,
+      durationNs: timeNs,
+      requests: this.#requests,
+      state: this.#state,
+    };
   }
 
   #row(parts: PartsOfBlocks, row: number, timeNs: number): void {
-    const { pfn, order, migratetype } = this.#recording;
-    if (parts.gives(row)) this.#freeRow(row, timeNs);
-    if (!parts.takes(row)) return;
-    const type = migratetype[row] < 0 || parts.captured(row) ? MOVABLE : migratetype[row];
+    const { pfn, migratetype } = this.#recording;
+    const roles = this.#roles;
+    if (roles.gives(row)) this.#freeRow(row, roles.orderGiven(row), timeNs);
+    for (let n = roles.unnamed(row); n > 0; n--) this.#allocUnnamed(row, timeNs);
+    if (!roles.takes(row)) return;
+    const type = migratetype[row] < 0 || roles.captured(row) ? MOVABLE : migratetype[row];
     const split = parts.partsOf(row);
-    if (split === undefined) return this.#alloc(row, pfn[row], order[row], type, timeNs);
+    if (split === undefined) return this.#alloc(row, pfn[row], roles.orderTaken(row), type, timeNs);
     for (let part = 0; part < split.length; part += 2) this.#alloc(row, split[part], split[part + 1], type, timeNs);
   }
 
@@ -113,33 +142,49 @@ class Reader {
     this.#columns.set(this.#count++, Op.alloc, handle, order, migratetype, timeNs, pages, cpu, zone, pfn);
   }
 
-  #freeRow(row: number, timeNs: number): void {
-    const { pfn, order, migratetype, cpu } = this.#recording;
-    const pages = ORDER_PAGES[order[row]];
+  /** Pages of a bulk allocation are unmovable and come from the highest zone. */
+  #allocUnnamed(row: number, timeNs: number): void {
+    const handle = this.#free.pop() ?? this.#handles++;
+    this.#orders[handle] = 0;
+    this.#unnamed.push(handle);
+    const zone = this.#state === undefined ? -1 : this.#state.zones.length - 1;
+    this.#columns.set(this.#count++, Op.alloc, handle, 0, UNMOVABLE, timeNs, 1, this.#recording.cpu[row], zone);
+  }
+
+  #freeRow(row: number, order: number, timeNs: number): void {
+    const { pfn, migratetype, cpu } = this.#recording;
+    const pages = ORDER_PAGES[order];
     const zone = this.#zoneOf(pfn[row], pages, row);
-    if (pfn[row] % pages !== 0) throw problem(row, `page ${pfn[row]} is not aligned to order ${order[row]}`);
-    if (this.#unused.countRange(pfn[row], pages) > 0) {
-      throw problem(row, `frees page ${pfn[row]}, which is not allocated`);
-    }
-    const handle = this.#ownerOf(row, pages);
+    if (pfn[row] % pages !== 0) throw problem(row, `page ${pfn[row]} is not aligned to order ${order}`);
+    const handle = this.#unused.countRange(pfn[row], pages) === 0
+      ? this.#ownerOf(row, order)
+      : this.#unnamedOwner(row, order);
     this.#owner.delete(pfn[row]);
     this.#setUsed(pfn[row], pages, false);
     this.#allocated.clearRange(pfn[row], pages);
     const type = Math.max(0, migratetype[row]);
-    this.#columns.set(this.#count++, Op.free, handle, order[row], type, timeNs, 0, cpu[row], zone, pfn[row]);
+    this.#columns.set(this.#count++, Op.free, handle, order, type, timeNs, 0, cpu[row], zone, pfn[row]);
     this.#free.push(handle);
   }
 
+  /** A page that no row allocated, although it was free, can only be one of a bulk allocation. */
+  #unnamedOwner(row: number, order: number): number {
+    const handle = order === 0 ? this.#unnamed.shift() : undefined;
+    if (handle !== undefined) return handle;
+    throw problem(row, `frees page ${this.#recording.pfn[row]}, which is not allocated`);
+  }
+
   /** The handle of the block that a row gives back; a new one when it was in use at the start. */
-  #ownerOf(row: number, pages: number): number {
-    const { pfn, order, migratetype } = this.#recording;
+  #ownerOf(row: number, order: number): number {
+    const { pfn, migratetype } = this.#recording;
+    const pages = ORDER_PAGES[order];
     const owner = this.#owner.get(pfn[row]);
-    if (owner !== undefined && this.#orders[owner] === order[row]) return owner;
+    if (owner !== undefined && this.#orders[owner] === order) return owner;
     if (this.#allocated.countRange(pfn[row], pages) > 0) {
-      throw problem(row, `frees page ${pfn[row]} with order ${order[row]}, which is not how its pages were allocated`);
+      throw problem(row, `frees page ${pfn[row]} with order ${order}, which is not how its pages were allocated`);
     }
     const handle = this.#handles++;
-    this.#start.add(handle, order[row], Math.max(0, migratetype[row]), pfn[row]);
+    this.#start.add(handle, order, Math.max(0, migratetype[row]), pfn[row]);
     return handle;
   }
 

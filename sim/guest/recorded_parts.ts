@@ -1,18 +1,25 @@
-/**
- * Which rows of a recording take blocks from the zone lists and which give them back, and in what parts the taken blocks will
- * come back: a block that compaction took, or that was split, is freed page by page.
- */
+/** In what parts the blocks of a recording come back: one that compaction took, or that was split, is freed page by page. */
+import { InputError } from "../core/options.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
 import type { Recording } from "./recording.ts";
 
-const TAKES = codes("ZXI");
-const GIVES = codes("DOPU");
-const [Z, X, C, C_END, CLAIM, CARRIED] = [..."ZXCczp"].map((event) => event.charCodeAt(0));
+const [Z, X, CLAIM, CARRIED] = [..."ZXzp"].map((event) => event.charCodeAt(0));
+const ISOLATED = "I".charCodeAt(0);
 
-function codes(events: string): Uint8Array {
-  const table = new Uint8Array(256);
-  for (const event of events) table[event.charCodeAt(0)] = 1;
-  return table;
+/** What the rows of a recording mean to a workload: which take pages, which give them back. */
+export interface RowRoles {
+  /** Whether the row takes the block that it names. */
+  takes(row: number): boolean;
+  /** Whether the row gives the block that it names back. A row may do both: give a block back that somebody takes at once. */
+  gives(row: number): boolean;
+  /** Order of the block that a row gives back. */
+  orderGiven(row: number): number;
+  /** Order of the block that a row takes. */
+  orderTaken(row: number): number;
+  /** How many single pages the row takes without naming them; -1 when it should say so and does not. */
+  unnamed(row: number): number;
+  /** Whether compaction took the block that the row gave back, and what it merged with. */
+  captured(row: number): boolean;
 }
 
 /** What is known of the blocks of a recording before it is replayed. */
@@ -20,35 +27,14 @@ export class PartsOfBlocks {
   /** Operations that the rows become: one for each part taken, one for each block given back. */
   readonly operations: number = 0;
   readonly #recording: Recording;
-  /** 6.12 tells of a fallback instead of its Z row, 6.1 beside it. */
-  readonly #fallbackTakes: boolean;
+  readonly #roles: RowRoles;
   readonly #parts = new Map<number, readonly number[]>();
-  /** Captured blocks: the order for which the compaction of each such row works. */
-  readonly #captured = new Map<number, number>();
 
-  /** Looks through the rows from `first` on; `kernel` is the generation that was recorded, where it is known. */
-  constructor(recording: Recording, first: number, kernel: string | undefined) {
+  /** Looks through the rows from `first` on, which mean what `roles` says. */
+  constructor(recording: Recording, first: number, roles: RowRoles) {
     this.#recording = recording;
-    this.#fallbackTakes = takesByFallback(recording, first, kernel);
-    this.#findCaptures(first);
+    this.#roles = roles;
     this.operations = this.#lookBack(first);
-  }
-
-  /** Whether a row takes a block from the lists. */
-  takes(row: number): boolean {
-    const event = this.#recording.event[row];
-    if (event === X) return this.#fallbackTakes;
-    return TAKES[event] === 1 || this.#captured.has(row);
-  }
-
-  /** Whether a row gives a block back. */
-  gives(row: number): boolean {
-    return GIVES[this.#recording.event[row]] === 1;
-  }
-
-  /** Whether compaction took the block that the row gave back, and what it merged with. */
-  captured(row: number): boolean {
-    return this.#captured.has(row);
   }
 
   /** First page and order of each part of the block that a row takes, one after the other; undefined when it stays whole. */
@@ -56,42 +42,32 @@ export class PartsOfBlocks {
     return this.#parts.get(row);
   }
 
-  #findCaptures(first: number): void {
-    const { count, event, text, order, cpu } = this.#recording;
-    const running = new Map<string, { readonly order: number; readonly cpu: number }>();
-    for (let row = first; row < count; row++) {
-      const [pid] = (text.get(row) ?? "").split("/");
-      if (event[row] === C) running.set(pid, { order: order[row], cpu: cpu[row] });
-      else if (event[row] === C_END) running.delete(pid);
-      else if (pid === "captured" && this.gives(row)) {
-        const all = [...running.values()];
-        const own = all.find((one) => one.cpu === cpu[row]) ?? all.at(-1);
-        if (own !== undefined && own.order >= order[row]) this.#captured.set(row, own.order);
-      }
-    }
-  }
-
   /** Goes backwards, so that each taken block meets the frees of its pages. Returns the number of operations. */
   #lookBack(first: number): number {
-    const { count, pfn, order } = this.#recording;
+    const { count, pfn } = this.#recording;
+    const roles = this.#roles;
     /** Order of the next free that starts at a page. */
     const freed = new Map<number, number>();
     let operations = 0;
     for (let row = count - 1; row >= first; row--) {
-      if (this.takes(row)) {
-        const taken = this.#captured.get(row) ?? order[row];
+      if (roles.takes(row)) {
+        const taken = roles.orderTaken(row);
+        if (taken < 0) throw new InputError(["row", row + 2], "column order is empty");
         const head = Math.floor(pfn[row] / ORDER_PAGES[taken]) * ORDER_PAGES[taken];
         const whole = freed.get(head) === taken;
         let parts = whole ? undefined : partsOf(head, taken, freed);
-        if (this.#captured.has(row)) parts ??= [head, taken];
+        if (roles.captured(row)) parts ??= [head, taken];
         if (parts !== undefined) this.#parts.set(row, parts);
         freed.delete(head);
         operations += parts === undefined ? 1 : parts.length / 2;
       }
-      if (this.gives(row)) {
-        freed.set(pfn[row], order[row]);
+      if (roles.gives(row)) {
+        freed.set(pfn[row], roles.orderGiven(row));
         operations++;
       }
+      const unnamed = roles.unnamed(row);
+      if (unnamed < 0) throw new InputError(["row", row + 2], "a bulk allocation needs its number of pages");
+      operations += unnamed;
     }
     return operations;
   }
@@ -155,8 +131,12 @@ export function takesByFallback(
     if (event[row] !== X) continue;
     fallbacks++;
     let next = row + 1;
-    while (next < count && (cpu[next] !== cpu[row] || TAKES[event[next]] === 0)) next++;
+    while (next < count && (cpu[next] !== cpu[row] || !isTaken(event[next]))) next++;
     if (next < count && event[next] === Z && pfn[next] === pfn[row]) return false;
   }
   return fallbacks > 0;
+}
+
+function isTaken(event: number): boolean {
+  return event === Z || event === X || event === ISOLATED;
 }

@@ -8,7 +8,8 @@ import { Signal, type Sim, type Task } from "../core/sim.ts";
 import { Event, NONE } from "../core/trace.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
 import { FAILED, type Guest } from "./guest.ts";
-import { Op, OpColumns, type OpStream } from "./operations.ts";
+import { Op, OpColumns, OpFlag, type OpStream } from "./operations.ts";
+import { lockedUntilNs } from "./zone_use.ts";
 
 const BATCH = 1024;
 
@@ -108,7 +109,13 @@ export class Vcpus {
     if (kind === Op.free) return guest.free(handle, cpu);
     if (kind === Op.touch) return guest.touch(handle, columns.touch[row], cpu);
     if (kind !== Op.alloc) return 0;
-    const costNs = guest.alloc(handle, columns.order[row], columns.migratetype[row], columns.zone[row], cpu);
+    const order = columns.order[row];
+    const atomic = (columns.flags[row] & OpFlag.atomic) !== 0;
+    const costNs = guest.alloc(handle, order, columns.migratetype[row], columns.zone[row], cpu, atomic);
+    if (atomic && costNs === FAILED) {
+      guest.allocFailed(handle, order, columns.zone[row], cpu);
+      return 0;
+    }
     if (costNs !== FAILED && !guest.needsUse(handle)) return costNs + guest.use(handle, columns.touch[row], cpu);
     this.#sim.spawn(this.#finishAlloc(index, costNs));
     return -1;
@@ -120,7 +127,7 @@ export class Vcpus {
     const free = columns.kind[row] === Op.free;
     const zone = free ? this.#guest.zoneOfHandle(columns.handle[row]) : columns.zone[row];
     if (free && zone < 0) return false;
-    const waitNs = this.#guest.lockedUntilNs(zone, ORDER_PAGES[columns.order[row]]) - this.#sim.now;
+    const waitNs = lockedUntilNs(this.#guest.zones, zone, ORDER_PAGES[columns.order[row]]) - this.#sim.now;
     if (waitNs <= 0) return false;
     this.#stallRow(waitNs, columns.cpu[row]);
     this.#sim.after(waitNs, this.#kind, index);
@@ -154,11 +161,14 @@ export class Vcpus {
     this.#next(index, costNs);
   }
 
-  /** Lets the policy get memory back, or waits for blocks that the driver is about to put back; false when neither helps. */
+  /**
+   * Lets the policy get memory back, or waits for blocks that the driver is about to put back, or for kswapd to lower the marks;
+   * false when none of it helps.
+   */
   *#memoryMayReturn(order: number): Task<boolean> {
     const guest = this.#guest;
     if (guest.policy.onPressure !== undefined && (yield* guest.policy.onPressure(order))) return true;
-    if (guest.isolatedPages + guest.heldPages === 0) return false;
+    if (guest.isolatedPages + guest.heldPages === 0 && !guest.marksBoosted) return false;
     yield guest.returned;
     return true;
   }

@@ -25,7 +25,8 @@ export interface Urgency {
   readonly oom?: boolean;
 }
 
-const ORDINARY: Urgency = {};
+/** That of an ordinary request, which keeps the whole mark. */
+export const ORDINARY: Urgency = {};
 
 /** What remains of a mark for an urgent allocation. */
 export function markFor(mark: number, urgency: Urgency, kernel: string): number {
@@ -65,8 +66,9 @@ export function watermarkOk(
   const { minReserve = false, nonBlock = false, highatomic = false, oom = false } = urgency;
   const old = kernel === "6.1";
   const reserves = nonBlock || oom || (!old && (minReserve || highatomic));
-  const usable = counts.freePages - (2 ** order - 1) - (reserves ? 0 : counts.highatomicPages);
-  if (usable <= markFor(mark, urgency, kernel) + reserve) return false;
+  const left = counts.freePages - (2 ** order - 1) - markFor(mark, urgency, kernel) - reserve;
+  // What is set aside is counted only where it matters: that can take a walk over lists.
+  if (left <= 0 || (!reserves && left <= counts.highatomicPages)) return false;
   if (order === 0) return true;
   const last = oom || (old ? nonBlock : highatomic) ? HIGHATOMIC : RECLAIMABLE;
   for (let current = order; current <= ORDER_MAX; current++) {

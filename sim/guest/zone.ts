@@ -10,9 +10,11 @@ import {
   PAGEBLOCK_ORDER,
   PAGEBLOCK_PAGES,
 } from "./allocator.ts";
-import { type AllocFlags, type Kernel, type KernelZone, NO_FLAGS } from "./kernel.ts";
+import { freeHighatomicPages, type ReservingZone } from "./highatomic.ts";
+import { type AllocFlags, type Kernel, NO_FLAGS } from "./kernel.ts";
 import { kernel61 } from "./kernel_6_1.ts";
-import type { Watermarks } from "./watermarks.ts";
+import { type FreeCounts, watermarkOk } from "./watermark_check.ts";
+import { boostedPages, type Watermarks } from "./watermarks.ts";
 
 /** So many blocks of a list are looked up at a time. */
 const READ_BLOCKS = 512;
@@ -38,7 +40,7 @@ export interface ZoneParts {
 }
 
 /** A zone of one guest. */
-export class Zone implements KernelZone {
+export class Zone implements ReservingZone, FreeCounts {
   /** Index in the guest's list of zones. */
   readonly index: number;
   /** DMA, DMA32, Normal or Movable. */
@@ -57,8 +59,12 @@ export class Zone implements KernelZone {
   readonly kernel: Kernel;
   /** Pages in use that cannot be migrated; all others in use are taken to be on the LRU. */
   readonly unmovable: PageBitmap;
-  /** How often pages of another type were taken below the order of a pageblock. */
-  boosts = 0;
+  /** By how many pages the marks are raised until kswapd has run. */
+  watermarkBoost = 0;
+  /** Called when the marks were raised; without it they never are. */
+  onBoost: (() => void) | undefined = undefined;
+  /** Pages of the pageblocks set aside for atomic requests, as the kernel counts them (`nr_reserved_highatomic`). */
+  reservedHighatomicPages = 0;
   /** Until when the driver holds the zone lock, ns of virtual time. */
   lockedUntilNs = 0;
 
@@ -123,19 +129,38 @@ export class Zone implements KernelZone {
     return freePages + alike >= PAGEBLOCK_PAGES / 2;
   }
 
-  /** Notes that the watermarks would be boosted. */
+  /** Pages of another type were taken: raises the marks, where somebody lowers them again (`boost_watermark`). */
   boost(): void {
-    this.boosts++;
+    if (this.onBoost === undefined) return;
+    this.watermarkBoost = boostedPages(this.watermarkBoost, this.watermarks.high, this.managedPages);
+    if (this.watermarkBoost > 0) this.onBoost();
+  }
+
+  /** Pages on the free lists. */
+  get freePages(): number {
+    return this.allocator.freePages;
+  }
+
+  /** See {@link FreeCounts.highatomicPages}. */
+  get highatomicPages(): number {
+    if (this.reservedHighatomicPages === 0) return 0;
+    return this.kernel.version === "6.1" ? this.reservedHighatomicPages : freeHighatomicPages(this.allocator);
+  }
+
+  /** Whether the list of an order and migratetype has a block. */
+  hasBlock(order: number, migratetype: number): boolean {
+    return this.allocator.first(order, migratetype) >= 0;
   }
 
   /**
    * Takes a free block off its list for the driver (`__isolate_free_page`); false when that would leave less than the minimum
-   * watermark. At order 8 and above the pageblocks it touches become movable.
+   * watermark, which counts without its boost here, beside what is set aside. At order 8 and above the pageblocks it touches
+   * become movable.
    */
   isolate(pfn: number, order: number): boolean {
     const { allocator, watermarks } = this;
     const type = allocator.pageblockType(pfn);
-    if (type !== ISOLATE && allocator.freePages <= watermarks.min + ORDER_PAGES[order]) return false;
+    if (type !== ISOLATE && !watermarkOk(this, 0, watermarks.min + ORDER_PAGES[order], 0)) return false;
     allocator.remove(pfn, order);
     if (order >= PAGEBLOCK_ORDER - 1) this.kernel.retypeIsolated(this, pfn, order);
     return true;

@@ -53,3 +53,13 @@ export function zonesFor(use: ZoneUse, cpu: number, highest: number): readonly n
   const node = use.cpuNodes[cpu >= 0 && cpu < use.cpuNodes.length ? cpu : 0];
   return use.zonelists[node][highest];
 }
+
+/**
+ * Until when the lock that an operation needs is held by the driver, ns. `zone` is -1 for the usual order: the highest zone that
+ * has `pages` free pages is the one that will be asked.
+ */
+export function lockedUntilNs(zones: readonly Zone[], zone: number, pages: number): number {
+  let index = zone < 0 ? zones.length - 1 : zone;
+  while (zone < 0 && index > 0 && zones[index].allocator.freePages < pages) index--;
+  return zones[index].lockedUntilNs;
+}

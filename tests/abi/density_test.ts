@@ -1,9 +1,13 @@
 /** The arithmetic of the mailing-list threads about density, computed by hand and held against the code. */
 import assert from "node:assert/strict";
 import { bitmap } from "../../sim/abi/bitmap.ts";
+import { densityOf } from "../../sim/abi/density.ts";
 import type { Encoding } from "../../sim/abi/encoding.ts";
+import { encodings } from "../../sim/abi/mod.ts";
 import { pfnLen } from "../../sim/abi/pfn_len.ts";
 import { pfnOrder } from "../../sim/abi/pfn_order.ts";
+import { v3Bitmap } from "../../sim/abi/v3_bitmap.ts";
+import { v4Heads } from "../../sim/abi/v4_heads.ts";
 import { HUGE_PAGES, PAGE_SIZE, pagesOf, type Range } from "../../sim/memory/range.ts";
 
 const GIB = 1024 ** 3;
@@ -101,4 +105,64 @@ Deno.test("density: 32 KiB of 4 KiB bits say 1 GiB, not the 4 GiB of the mail of
 Deno.test("density: 1 TiB in 4 KiB bits takes 32 MiB plus heads", () => {
   const bytes = bitmap({ granule: "4KiB" }).sizeOf([{ pfn: 0, count: 1024 * GIB / PAGE_SIZE }]);
   assert.equal(bytes, 8192 * (HEAD_BYTES + 4096));
+});
+
+Deno.test("density: the 32 bitmaps of v3 say 32 GiB, not the 128 GiB of the mail of 6 November 2016", () => {
+  const { messageMax, sizeOf } = v3Bitmap();
+  assert.equal(sizeOf([{ pfn: 0, count: 32 * GIB / PAGE_SIZE }]), messageMax);
+  assert(sizeOf([{ pfn: 0, count: 32 * GIB / PAGE_SIZE + 1 }]) > messageMax);
+});
+
+Deno.test("density: 1 TiB is 1024 windows of one bitmap, 32 of 32 bitmaps, 33 when a hole pushes max_pfn up", () => {
+  const windows = (bitmaps: number, bytes: number) => {
+    const { sizeOf, messageMax } = v3Bitmap({ bitmaps, window: "whole" });
+    return (sizeOf([{ pfn: 0, count: bytes / PAGE_SIZE }]) - 32) / (messageMax - 32);
+  };
+  assert.equal(windows(1, 1024 * GIB), 1024);
+  assert.equal(windows(32, 1024 * GIB), 32);
+  assert.equal(windows(32, 1025 * GIB), 33);
+});
+
+Deno.test("density: a bitmap record of v4 says 64 pages, 256 KiB, and half of it is metadata", () => {
+  const everySecond = (pages: number) =>
+    Array.from({ length: pages / 2 }, (_, index) => ({ pfn: 2 * index, count: 1 }));
+  assert.equal(v4Heads.sizeOf(everySecond(64)), 8 + 16);
+  assert.equal(64 * PAGE_SIZE, 256 * 1024);
+  assert.equal(v4Heads.sizeOf(everySecond(6400)), 8 + 100 * 16);
+  // Not even a large page: 2 MiB with a hole in each word are 8 records.
+  assert.equal(v4Heads.sizeOf(everySecond(HUGE_PAGES)), 8 + 8 * 16);
+});
+
+Deno.test("density: where neighbours of different orders merge a length says what takes two orders", () => {
+  // [2M,+2M] [4M,+1M] -> [2M,+3M]: Andrea Arcangeli's only case. Alone at the end: 8 MiB, a power of two.
+  const blocks = [{ pfn: 512, count: 512 }, { pfn: 1024, count: 256 }, { pfn: 8192, count: 2048 }];
+  const { pages, runs, unevenShare, bytes } = densityOf(blocks, encodings.map(({ create }) => create({})));
+  assert.deepEqual([pages, runs, unevenShare], [2816, 2, 0.5]);
+  // Blocks are encoded as they are given, three of each: header 8 for v5, v6 and v8. v4 merges: 768 = 512 + 256 pages.
+  assert.equal(bytes.get("pfn-order"), 24);
+  assert.equal(bytes.get("pfn-len"), 48);
+  assert.equal(bytes.get("pfn-list"), 4 * 2816);
+  assert.equal(bytes.get("v4-heads"), 8 + 24);
+  assert.equal(bytes.get("v5-heads"), 8 + 24);
+  assert.equal(bytes.get("v6-extended"), 8 + 24);
+  assert.equal(bytes.get("v8-chunks"), 8 + 48);
+  assert.equal(bytes.get("sg"), 48);
+  // Pages 512..10239: 152 words of 64.
+  assert.equal(bytes.get("v3-bitmap"), 32 + 152 * 8);
+  assert.equal(bytes.get("hybrid"), 16);
+  assert.equal(bytes.get("bitmap"), 4104);
+});
+
+Deno.test("density: set bits are counted over the words with a bit, and over all from the first to the last", () => {
+  // Words 0 and 1 hold pages 60..67 (4 + 4), word 3 pages 200 and 202; word 2 is empty: 10 bits in 3 of 4 words.
+  const blocks = [{ pfn: 200, count: 1 }, { pfn: 60, count: 8 }, { pfn: 202, count: 1 }];
+  const { bitsPerSetWord, bitsPerWord, unevenShare, blocks: given } = densityOf(blocks, []);
+  assert.deepEqual([bitsPerSetWord, bitsPerWord, unevenShare, given], [10 / 3, 10 / 4, 0, 3]);
+});
+
+Deno.test("density: nothing is dense in nothing, and what an encoding cannot say has no bytes", () => {
+  const { pages, runs, unevenShare, bitsPerSetWord, bitsPerWord } = densityOf([], []);
+  assert.deepEqual([pages, runs, unevenShare, bitsPerSetWord, bitsPerWord], [0, 0, 0, 0, 0]);
+  const { bytes } = densityOf([{ pfn: 1, count: 1 }], [hugeBits, pfnLen]);
+  assert.deepEqual([...bytes], [["pfn-len", 16]]);
 });

@@ -2,7 +2,19 @@ import assert from "node:assert/strict";
 import { encodingNames, encodings } from "../../sim/abi/mod.ts";
 
 Deno.test("encodingNames lists the names in registry order, each once", () => {
-  assert.deepEqual(encodingNames(), ["pfn-len", "pfn-order", "pfn-list", "bitmap"]);
+  assert.deepEqual(encodingNames(), [
+    "pfn-len",
+    "pfn-order",
+    "pfn-list",
+    "bitmap",
+    "hybrid",
+    "v3-bitmap",
+    "v4-heads",
+    "v5-heads",
+    "v6-extended",
+    "v8-chunks",
+    "sg",
+  ]);
 });
 
 Deno.test("encodings: every entry makes an encoding of its own name and says what and wherefrom", () => {
@@ -13,11 +25,27 @@ Deno.test("encodings: every entry makes an encoding of its own name and says wha
   }
 });
 
-Deno.test("encodings: only bitmap has options, and its granule is 4KiB unless said otherwise", () => {
-  assert.deepEqual(encodings.map(({ optionNames }) => [...optionNames]), [[], [], [], ["granule"]]);
-  const { create } = encodings[3];
-  assert.equal(create({}).error({ pfn: 1, count: 1 }), undefined);
-  assert.notEqual(create({ granule: "2MiB" }).error({ pfn: 1, count: 1 }), undefined);
+Deno.test("encodings: the names of the options are those of the fields", () => {
+  const named = encodings.filter(({ optionNames }) => optionNames.length > 0);
+  assert.deepEqual(Object.fromEntries(named.map(({ name, optionNames }) => [name, [...optionNames]])), {
+    bitmap: ["granule"],
+    hybrid: ["granule"],
+    "v3-bitmap": ["bitmaps", "window", "asPosted"],
+    "v5-heads": ["asPosted", "garbage"],
+    "v6-extended": ["asPosted"],
+  });
+  for (const { optionNames, options } of encodings) assert.deepEqual(Object.keys(options.fields), [...optionNames]);
+});
+
+Deno.test("encodings: what create takes for an option that is not given is the default of its field", () => {
+  const ranges = [{ pfn: 512, count: 512 }, { pfn: 8192, count: 4096 }];
+  for (const { create, options } of encodings) {
+    const defaults = Object.fromEntries(Object.entries(options.fields).map(([name, field]) => [name, field.default]));
+    for (const list of [ranges, []]) {
+      assert.equal(create(defaults).sizeOf(list), create({}).sizeOf(list));
+      assert.deepEqual(create(defaults).canonical(list), create({}).canonical(list));
+    }
+  }
 });
 
 Deno.test("encodings: create refuses an unknown granule with a sentence", () => {

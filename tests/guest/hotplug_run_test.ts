@@ -16,6 +16,8 @@ const BLOCK_PAGES = 2 ** 15;
 const PLUGGED = 2 ** 20;
 
 type Raw = Record<string, unknown>;
+/** Nothing is given back but by hotplug. */
+const IDLE_POLICY = { policy: { kind: "none" } };
 const ADDED = { at: "1s", add: "1GiB", zone: "movable" };
 
 /** A guest of 1 GiB under churn that gets and loses memory. */
@@ -117,10 +119,10 @@ Deno.test("where memory goes: chunks behind the movable list, the zones that wer
     rowsOf(result, "online_pages"),
     zones.map((zone, n) => `online_pages ${pfn + n * BLOCK_PAGES} ${BLOCK_PAGES} ${zone}`),
   );
-  // All that came is reported, since the guest does not use it.
+  // All that came is reported, since the guest does not use it, but for the memmap of its four sections.
   assert.equal(
     result.samples.reported_bytes.at(-1),
-    (await run(scenario([], {}, idle))).samples.reported_bytes.at(-1)! + 2 ** 29,
+    (await run(scenario([], {}, idle))).samples.reported_bytes.at(-1)! + 2 ** 29 - 4 * 2 ** 21,
   );
 });
 
@@ -144,7 +146,8 @@ Deno.test("a removal moves what is in use, at the cost of an allocation and a fr
     if (cpu[i] === -1 && timeNs[i] === 3e9 && (name === "alloc" || name === "free")) moved[name] += pages[i];
   }
   assert.ok(moved.alloc > 10_000, String(moved.alloc));
-  assert.equal(moved.alloc, moved.free);
+  // What is freed beside it is the memmap of the four sections.
+  assert.equal(moved.free, moved.alloc + 4 * ORDER_PAGES[9]);
 });
 
 Deno.test("what cannot go stays: kernel pages in Normal, and a range goes as a whole or not at all", async () => {
@@ -188,7 +191,7 @@ Deno.test("a run waits for the memory that is to come, and ends when memory is s
 });
 
 Deno.test("what is free and still backed, by a walk over all lists, is what is backed and not owned; what is gone is owned", async () => {
-  const input = scenario([ADDED, { at: "3s", remove: "512MiB" }]);
+  const input = scenario([ADDED, { at: "3s", remove: "512MiB" }], { perCpu: false });
   const loaded = await loadScenario(input, {}, { policies, workloads });
   const machine = buildMachine(loaded, loaded.runs[0], {});
   machine.runToEnd();
@@ -200,8 +203,62 @@ Deno.test("what is free and still backed, by a walk over all lists, is what is b
   }
   assert.equal(guest.isolatedPages, 0);
   assert.equal(walked, backing.residentBytes / PAGE_SIZE - backing.residentOwnedPages());
-  // The host takes nothing by itself.
-  assert.ok(backing.residentIn(PLUGGED + GIB_PAGES / 2, GIB_PAGES / 2) > 0);
+  // The device gave back what has gone.
+  assert.equal(backing.residentIn(PLUGGED + GIB_PAGES / 2, GIB_PAGES / 2), 0);
+});
+
+Deno.test("what has gone is dropped by the host, unless the device keeps it", async () => {
+  const discard = (value: boolean) =>
+    scenario([ADDED, { at: "3s", remove: "512MiB", discard: value }], {}, IDLE_POLICY);
+  const [dropped, kept] = [await run(discard(true)), await run(discard(false))];
+  for (const result of [dropped, kept]) assert.equal(rowsOf(result, "offline_pages").length, 4);
+  const { count, eventNames, event, pages, message, timeNs } = dropped.events!;
+  const sums = { discard: 0, drop: 0 };
+  for (let i = 0; i < count; i++) {
+    const name = eventNames[event[i]];
+    if (name !== "discard" && name !== "drop") continue;
+    assert.deepEqual([message[i], timeNs[i]], [-1, 3e9]);
+    sums[name] += pages[i];
+  }
+  assert.equal(sums.discard, GIB_PAGES / 2);
+  assert.ok(sums.drop > 0 && sums.drop <= sums.discard);
+  assert.equal(dropped.summary.discarded_pages, sums.drop);
+  assert.equal(kept.summary.discarded_pages, 0);
+  assert.equal(dropped.summary.violations, 0);
+});
+
+Deno.test("a range of which one memory block stays is not dropped: its memory is in use again", async () => {
+  const workload = [
+    { kind: "idle", for: "1100ms" },
+    {
+      kind: "churn",
+      for: "3s",
+      migratetypes: { movable: 20, unmovable: 1 },
+      occupancy: 0.6,
+      lifetime: { mean: "5s" },
+      keep: true,
+    },
+  ];
+  const events = [{ ...ADDED, zone: "normal", at: "0s" }, { at: "3s", remove: "1GiB", address: "4GiB" }];
+  const result = await run(scenario(events, {}, { workload, ...IDLE_POLICY }));
+  assert.equal(rowsOf(result, "offline_fail").length, 1);
+  assert.equal(result.summary.discarded_pages, 0);
+});
+
+Deno.test("the memmap of what comes is taken from what is there, 2 MiB a section, and freed when it goes", async () => {
+  const used = async (events: readonly Raw[], machine: Raw = {}) => {
+    const result = await run(scenario(events, { ...machine, resident: "none" }, { workload: { kind: "idle" } }));
+    return result.samples.used_bytes.at(-1)!;
+  };
+  const before = await used([]);
+  assert.equal(await used([ADDED]), before + 8 * 2 ** 21);
+  assert.equal(await used([ADDED, { at: "3s", remove: "512MiB" }]), before + 4 * 2 ** 21);
+  assert.equal(await used([ADDED, { at: "3s", remove: "1GiB", address: "4GiB" }]), before);
+  // A guest that is full cannot take what is added: 1 TiB wants 16 GiB of memmap.
+  const full = await run(scenario([{ ...ADDED, add: "1TiB" }], { resident: "none" }, { workload: { kind: "idle" } }));
+  assert.deepEqual(plugRows(full), []);
+  assert.equal(full.summary.alloc_fails, 1);
+  assert.equal(full.samples.used_bytes.at(-1), before);
 });
 
 Deno.test("watermarks, reserves and limits are those of a machine that had the memory at boot", async () => {
@@ -244,6 +301,7 @@ Deno.test("what cannot be is refused with its place", async () => {
   await refused(scenario([gib, { ...gib, address: "4GiB" }]), /hotplug.*memory already/);
   await refused(scenario([gib, { at: "2s", remove: "2GiB" }]), /hotplug.*no more than 1\.0GiB/);
   await refused(scenario([gib, { at: "2s", remove: "1GiB", address: "1TiB" }]), /hotplug.*no memory/);
+  await refused(scenario([{ ...gib, discard: true }]), /hotplug.*only memory that is removed is discarded/);
   await refused(scenario([gib], { memory: "64GiB" }), /hotplug.*memory blocks of 2\.0GiB/);
   await refused(scenario([{ at: "1s", add: "8TiB" }]), /hotplug.*8TiB of a zone/);
   await refused(

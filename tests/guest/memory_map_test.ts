@@ -207,7 +207,7 @@ Deno.test("hotplug: entries are parsed, and refused at their place", () => {
     read([{ at: "5s", add: "1GiB", zone: "movable", address: "256GiB" }, { at: "20s", remove: "512MiB" }]),
     [
       { at: 5e9, kind: "add", bytes: 2 ** 30, zone: "movable", address: 2 ** 38 },
-      { at: 20e9, kind: "remove", bytes: 2 ** 29, address: undefined },
+      { at: 20e9, kind: "remove", bytes: 2 ** 29, address: undefined, discard: true },
     ],
   );
   assert.deepEqual(read([{ at: 0, add: "128MiB", address: 64 * 2 ** 40 - 2 ** 27 }]), [
@@ -220,6 +220,7 @@ Deno.test("hotplug: entries are parsed, and refused at their place", () => {
     [[{ at: "5s", add: "1GiB", address: "64TiB" }], "hotplug.0.address", /ends above 64TiB/],
     [[{ at: "5s" }], "hotplug.0", /either add or remove/],
     [[{ at: "5s", add: "1GiB", remove: "1GiB" }], "hotplug.0", /either add or remove/],
+    [[{ at: "5s", add: "1GiB", discard: false }], "hotplug.0.discard", /only memory that is removed is discarded/],
     [[{ at: "5s", remove: "1GiB", zone: "normal" }], "hotplug.0.zone", /only memory that is added has a zone/],
     [[{ at: "5s", add: "1GiB", zone: "moveable" }], "hotplug.0.zone", /did you mean movable\?/],
     [[{ at: "5s", add: "1GiB" }, { at: "1s", add: "1GiB" }], "hotplug.1.at", /the times are not ascending/],

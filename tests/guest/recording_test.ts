@@ -235,6 +235,7 @@ Deno.test("whatever is done to the bytes of a recording, it is read or refused a
       harmless(() => {
         const recording = readRecording(data);
         harmless(() => void recordedOperations(recording, undefined, "s0"));
+        harmless(() => void recordedOperations(recording, state, "s0", true));
         recordedOperations(recording, state, "s0");
         verifyRecording(recording, all, { level: "buddy", kernel: kernel61 });
         accepted++;

@@ -1,7 +1,7 @@
 /** Is every message answered once, and does everything that names a message name one that was sent? */
 import { PageBitmap } from "../../memory/bitmap.ts";
 import { Event, EVENTS, NONE, type TraceRows } from "../trace.ts";
-import { RowChecker } from "./checker.ts";
+import { pagesText, RowChecker } from "./checker.ts";
 
 /** Message ids are below this; they count up from 1 in each guest. */
 const IDS_MAX = 2 ** 31;
@@ -23,13 +23,25 @@ interface Messages {
   readonly acked: PageBitmap;
 }
 
-/** Every send has exactly one ack, and the host works on a message between the two. */
+/** A discard that no message asked for. */
+interface Nameless {
+  readonly guest: number;
+  readonly pfn: number;
+  readonly pages: number;
+  readonly timeNs: number;
+}
+
+/**
+ * Every send has exactly one ack, and the host works on a message between the two. Only memory that goes offline in the same
+ * instant is discarded without one, by the device that had it.
+ */
 export class MessageChecker extends RowChecker {
   /** Its name, for reports. */
   readonly name = "messages";
   /** What it holds. */
   readonly summary = "every message has exactly one ack, and what names a message names one that was sent";
   #guests: Messages[];
+  #nameless: Nameless[] = [];
 
   /** A checker for so many guests. */
   constructor(guests: number) {
@@ -43,10 +55,35 @@ export class MessageChecker extends RowChecker {
   /** Checks one row. */
   protected override check(rows: TraceRows, i: number): void {
     const event = rows.event[i];
+    if (this.#nameless.length > 0) this.#checkNameless(rows, i);
     if (event === Event.end) return this.#checkEnd(rows, i);
+    if (event === Event.discard && rows.message[i] === NONE) {
+      this.#nameless.push({ guest: rows.guest[i], pfn: rows.pfn[i], pages: rows.pages[i], timeNs: rows.timeNs[i] });
+      return;
+    }
     if (event === Event.send) return this.#send(rows, i);
     if (event === Event.ack) return this.#ack(rows, i);
     if (NAMES_MESSAGE.has(event) || (MAY_NAME_MESSAGE.has(event) && rows.message[i] !== NONE)) this.#use(rows, i);
+  }
+
+  /** The memory of a discard without a message goes offline before anything else happens. */
+  #checkNameless(rows: TraceRows, i: number): void {
+    const { event, guest, pfn, pages, timeNs } = rows;
+    if (event[i] === Event.offlinePages) {
+      const gone = this.#nameless.findIndex((one) => {
+        return one.guest === guest[i] && one.pfn === pfn[i] && one.pages === pages[i];
+      });
+      if (gone >= 0) this.#nameless.splice(gone, 1);
+    } else if (event[i] === Event.end || timeNs[i] > this.#nameless[0].timeNs) {
+      for (const one of this.#nameless) {
+        this.report(
+          rows,
+          i,
+          `discard of ${pagesText(one.pfn, one.pages)} of guest ${one.guest} before, for no message`,
+        );
+      }
+      this.#nameless = [];
+    }
   }
 
   #send(rows: TraceRows, i: number): void {
