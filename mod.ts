@@ -32,6 +32,30 @@ export { SAMPLE_COLUMNS } from "./sim/samples.ts";
 export type { RunResult, SampleColumns, SimulateOptions } from "./sim/simulate.ts";
 export type { Cell, SummaryRow } from "./sim/summary_row.ts";
 
+// What a policy of one's own is written with; docs/adding-a-policy.md goes from the idea to a table.
+export { choice, duration, flag, fraction, integer, optional, size, text } from "./sim/core/options.ts";
+export { ISOLATE, MIGRATETYPE_COUNT, MOVABLE, ORDER_MAX, RECLAIMABLE, UNMOVABLE } from "./sim/guest/allocator.ts";
+export { policyPlugin } from "./sim/guest/plugin.ts";
+export { requestsField } from "./sim/guest/requests.ts";
+export { ORDER_PAGES, PAGE_SIZE } from "./sim/memory/range.ts";
+export type { Field, FieldNotes, Options } from "./sim/core/options.ts";
+export type { Random, RandomState } from "./sim/core/random.ts";
+export type { Handler, RunEnd, Signal, Sim, Task, Wait } from "./sim/core/sim.ts";
+export type { Trace, TraceReader, TraceRows } from "./sim/core/trace.ts";
+export type { Worker } from "./sim/core/worker.ts";
+export type { Allocator } from "./sim/guest/allocator.ts";
+export type { Driver, DriverCounters } from "./sim/guest/driver.ts";
+export type { AllocFlags, Kernel, KernelZone } from "./sim/guest/kernel.ts";
+export type { Future } from "./sim/guest/future.ts";
+export type { Need, PolicyContext, PolicyPlugin, SkippedCase } from "./sim/guest/plugin.ts";
+export type { HintingPolicy, HostRequest, Posted, SendOptions } from "./sim/guest/policy.ts";
+export type { Requests } from "./sim/guest/requests.ts";
+export type { Watermarks } from "./sim/guest/watermarks.ts";
+export type { Zone } from "./sim/guest/zone.ts";
+export type { Cost, CostRole, Costs, CostTable } from "./sim/host/costs.ts";
+export type { Host, HostAction } from "./sim/host/host.ts";
+export type { PageBitmap } from "./sim/memory/bitmap.ts";
+
 /**
  * Loads a scenario and the files that it names. `source` is a path (read with `options.read`), the text of a scenario, or an
  * object in the form of one. Throws {@link LoadError} with one sentence that names the place.

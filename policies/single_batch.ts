@@ -6,7 +6,7 @@
 import type { Options } from "../sim/core/options.ts";
 import type { Task } from "../sim/core/sim.ts";
 import { ORDER_MAX } from "../sim/guest/allocator.ts";
-import { type Block, collect, COLLECT_FIELDS, type CollectOptions, giveBack, rangesOf } from "../sim/guest/collect.ts";
+import { Blocks, collect, COLLECT_FIELDS, type CollectOptions, giveBack, rangesOf } from "../sim/guest/collect.ts";
 import { type PolicyContext, type PolicyPlugin, policyPlugin } from "../sim/guest/plugin.ts";
 import type { HintingPolicy } from "../sim/guest/policy.ts";
 
@@ -24,7 +24,7 @@ class SingleBatch implements HintingPolicy {
   *onRequest(): Task {
     const { driver, zones, costs } = this.#context;
     driver.pass();
-    const blocks: Block[] = [];
+    const blocks = new Blocks();
     for (let order = ORDER_MAX; order >= 0; order--) {
       for (const zone of zones) collect(driver, zone, order, this.#options, blocks);
     }
@@ -32,7 +32,7 @@ class SingleBatch implements HintingPolicy {
     const ranges = rangesOf(driver, blocks, this.#options, costs);
     driver.metadata(Math.min(driver.bytesOf(ranges), this.#options.bufferMax));
     yield* driver.send(this.#options.action, ranges, this.#options.bufferMax);
-    giveBack(driver, blocks, this.#options);
+    giveBack(driver, zones, blocks, this.#options);
     yield driver.commit();
   }
 }

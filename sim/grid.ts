@@ -114,6 +114,12 @@ function splitValues(text: string): string[] {
   return [...parts, part];
 }
 
+/** Whether a section says its kind alone, or a list of kinds: an axis that a setting of the kind replaces. */
+function isKind(section: unknown): boolean {
+  if (Array.isArray(section)) return section.length > 0 && section.every((one) => typeof one === "string");
+  return typeof section === "string";
+}
+
 /** Expands a scenario in input form and the settings of the command line. Throws {@link InputError}. */
 export function expandGrid(
   input: unknown,
@@ -125,7 +131,7 @@ export function expandGrid(
     return { runs: [{ name: "run", axes: [], raw: input as Tree, rep: 0 }], notices: [] };
   }
   const base = structuredClone(input) as Tree;
-  for (const key of KIND_KEYS) if (typeof base[key] === "string") base[key] = { kind: base[key] };
+  for (const key of KIND_KEYS) if (isKind(base[key])) base[key] = { kind: base[key] };
   const axes: Axis[] = [];
   for (const { key, values, origin } of settings) {
     const path = key.split(".");

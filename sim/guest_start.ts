@@ -32,10 +32,15 @@ export interface GuestStartParts {
 /** Allocates what is in use when a run starts, and writes the rows of the start state. */
 export function writeStart(parts: GuestStartParts): void {
   const { trace, guest, judge, start, bootEndPfn } = parts;
+  // What comes back to the lists before the run is not a free that a policy would hear of.
+  const { policy } = guest;
+  guest.setPolicy({});
   for (let n = 0; n < start.count; n++) {
     guest.allocAtStart(start.handle(n), start.order(n), start.migratetype(n), start.pfn(n));
   }
-  emptyPerCpuLists(guest);
+  // The start rows know free pages and pages in use; what a CPU kept would be in use, and yet could be taken out.
+  for (const { index } of guest.zones) guest.drain(index);
+  guest.setPolicy(policy);
   const used = new PageBitmap(parts.pages);
   for (const zone of guest.zones) {
     for (const { pfn, count } of zone.present) {
@@ -58,14 +63,6 @@ export function writeStart(parts: GuestStartParts): void {
     });
   }
   populate(parts, used);
-}
-
-/** The start rows know free pages and pages in use; what a CPU kept would be in use, and yet could be taken out. */
-function emptyPerCpuLists(guest: Guest): void {
-  const { policy } = guest;
-  guest.setPolicy({});
-  for (const { index } of guest.zones) guest.drain(index);
-  guest.setPolicy(policy);
 }
 
 function populate({ guest, backing, resident }: GuestStartParts, used: PageBitmap): void {

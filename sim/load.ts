@@ -5,6 +5,8 @@
 import { Document, LineCounter, parseAllDocuments } from "yaml";
 import { InputError } from "./core/options.ts";
 import { type AxisValue, expandGrid, parseSetting, type Setting, withoutCycles } from "./grid.ts";
+import { type ImportPolicy, nameOutsidePolicies, type OutsidePolicy } from "./outside_policies.ts";
+import type { PolicyPlugin } from "./guest/plugin.ts";
 import { Places } from "./places.ts";
 import { parseScenario, type Registries, type Scenario, type WorkloadSpec } from "./scenario.ts";
 import { LoadError, unpack } from "./unpack.ts";
@@ -22,12 +24,16 @@ export interface LoadOptions {
   readonly reps?: number;
   /** Name of the scenario in messages; the path when there is one. */
   readonly label?: string;
+  /** Policies of the program's own, which the scenario may name beside those of hintsim. */
+  readonly policies?: readonly PolicyPlugin[];
 }
 
 /** How the command line loads a scenario. */
 export interface CommandLoadOptions extends LoadOptions {
   /** Settings that were written another way, such as `--seed`; they come before those of {@link LoadOptions.set}. */
   readonly settings?: readonly Setting[];
+  /** Imports policies that are named by the path of a module. */
+  readonly importPolicy?: ImportPolicy;
 }
 
 /** What is known of a run before it is simulated. */
@@ -68,15 +74,23 @@ export class LoadedScenario implements Loaded {
   readonly files: ReadonlyMap<string, Uint8Array>;
   #unpacked: ReadonlyMap<string, Uint8Array>;
   #places: Places;
+  #outside: readonly OutsidePolicy[];
 
   /** Puts together what was read. */
-  constructor(runs: readonly LoadedRun[], notices: readonly string[], read: FilesRead, places: Places) {
+  constructor(
+    runs: readonly LoadedRun[],
+    notices: readonly string[],
+    read: FilesRead,
+    places: Places,
+    outside: readonly OutsidePolicy[],
+  ) {
     this.name = runs[0].scenario.name ?? "scenario";
     this.runs = runs;
     this.notices = notices;
-    this.files = read.files;
+    this.files = new Map([...read.files, ...outside.flatMap(({ files }) => [...files])]);
     this.#unpacked = read.unpacked;
     this.#places = places;
+    this.#outside = outside;
   }
 
   /** The decompressed bytes of a file. */
@@ -87,6 +101,15 @@ export class LoadedScenario implements Loaded {
   /** Turns a problem of a run into one sentence with its place. */
   explain(error: InputError): string {
     return this.#places.sentence(error);
+  }
+
+  /** What an error comes to that a policy from outside threw; undefined when none of them did. */
+  explainPolicy(error: unknown): string | undefined {
+    for (const { explain } of this.#outside) {
+      const sentence = explain(error);
+      if (sentence !== undefined) return sentence;
+    }
+    return undefined;
   }
 }
 
@@ -115,11 +138,11 @@ export async function loadScenario(
     document = parseYaml(text, label, lines);
     input = toPlain(document, label);
   } else if (!isPlain(source)) throw new LoadError(`${label}: a value refers to itself`);
-  const settings = [
+  const written = [
     ...options.settings ?? [],
     ...(options.set ?? []).map((text) => explaining(label, () => parseSetting(text, registries))),
   ];
-  const places = new Places(label, document, lines, settings);
+  const places = new Places(label, document, lines, written);
   const refused = (error: unknown) => error instanceof InputError ? new LoadError(places.sentence(error)) : error;
   const guarded = <T>(run: () => T): T => {
     try {
@@ -128,19 +151,23 @@ export async function loadScenario(
       throw refused(error);
     }
   };
-  const grid = guarded(() => expandGrid(input, settings, options.reps ?? 1, registries));
+  const known = withOwn(registries, options.policies ?? []);
+  const named = await nameOutsidePolicies(input, written, known, options.importPolicy).catch((error) => {
+    throw refused(error);
+  });
+  const grid = guarded(() => expandGrid(named.input, named.settings, options.reps ?? 1, named.registries));
   const runs = grid.runs.map(({ name, axes, raw, rep }) => ({
     name,
     axes,
     rep,
-    scenario: guarded(() => parseScenario(raw, registries)),
+    scenario: guarded(() => parseScenario(raw, named.registries)),
   }));
   // What a scenario names lies beside it.
   const folder = typeof source === "string" && !source.includes("\n") ? source.replace(/[^/]*$/, "") : "";
   const read = await readFiles(runs, options.read, folder).catch((error) => {
     throw refused(error);
   });
-  return new LoadedScenario(runs, grid.notices, read, places);
+  return new LoadedScenario(runs, grid.notices, read, places, named.outside);
 }
 
 function explaining<T>(label: string, run: () => T): T {
@@ -205,6 +232,14 @@ function isPlain(source: unknown): boolean {
 
 function oneLine(message: string): string {
   return message.split("\n")[0].replace(/[.:]$/, "");
+}
+
+/** The registries with policies of the program's own. Throws {@link LoadError} when two have one name. */
+function withOwn({ policies, ...others }: Registries, own: readonly PolicyPlugin[]): Registries {
+  const all = [...policies, ...own];
+  const twice = all.find(({ name }, index) => all.findIndex((one) => one.name === name) < index);
+  if (twice !== undefined) throw new LoadError(`there are two policies ${twice.name}; give one another name`);
+  return { ...others, policies: all };
 }
 
 /** Every file that any run names, read once. Throws {@link LoadError}, or {@link InputError} where a file cannot be read. */

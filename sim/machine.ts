@@ -8,6 +8,7 @@ import { Fingerprint } from "./core/fingerprint.ts";
 import { PRIORITY_FIRST, type RunEnd, Sim, type Task } from "./core/sim.ts";
 import { Summary, type SummaryFigures } from "./core/summary.ts";
 import { Event, NONE, Trace, type TraceReader } from "./core/trace.ts";
+import type { Future } from "./guest/future.ts";
 import { GuestRuntime } from "./guest_runtime.ts";
 import { HostMemory } from "./host/backing.ts";
 import { costsOf } from "./host/costs.ts";
@@ -34,6 +35,8 @@ export interface MachineParts {
   readonly onSample?: (sample: Sample) => void;
   /** Whether the rows that checkers need are written. */
   readonly checked?: boolean;
+  /** What a rehearsal of the run knows of a guest, for policies that need it; see sim/rehearsal.ts. */
+  readonly future?: (guest: number) => Future;
   /** The most events, and the most rows, of the run. */
   readonly eventsMax?: number;
 }
@@ -58,6 +61,14 @@ export interface CounterFigures {
   readonly unencodable: number;
   /** Frees skipped because their allocation had failed. */
   readonly skippedFrees: number;
+  /** Requests of the host that came while the driver still answered another. */
+  readonly droppedRequests: number;
+  /** Time drivers span until an answer was there, ns. */
+  readonly busyWaitNs: number;
+  /** Cache lines of 64 bytes that payloads take. */
+  readonly cacheLines: number;
+  /** Counters of the policies' own, by name. */
+  readonly policy: Readonly<Record<string, number>>;
 }
 
 /** The result of a run. */
@@ -99,7 +110,8 @@ export class Machine {
     this.#sampleNs = scenario.output.sample;
     this.sim = new Sim(new Trace([], parts.checked ?? false));
     const memory = new HostMemory(scenario.host.memory, () => this.sim.halt("the host is out of memory"));
-    const shared = { sim: this.sim, scenario, rep, memory, costs: costsOf(scenario.costs), file };
+    const costs = costsOf(scenario.costs);
+    const shared = { sim: this.sim, scenario, rep, memory, costs, file, future: parts.future };
     this.guests = scenario.guests.map((spec, index) => new GuestRuntime(shared, spec, index));
     this.#summary = new Summary(this.guests.map(({ pages }) => pages));
   }
@@ -201,7 +213,19 @@ export class Machine {
       overflows: sum(({ driver }) => driver.counters.overflows),
       unencodable: sum(({ driver }) => driver.counters.unencodable),
       skippedFrees: sum(({ guest }) => guest.skippedFrees),
+      droppedRequests: sum(({ driver }) => driver.counters.droppedRequests),
+      busyWaitNs: sum(({ link }) => link.busyWaitNs),
+      cacheLines: sum(({ link }) => link.cacheLines),
+      policy: this.#policyCounters(),
     };
+  }
+
+  #policyCounters(): Record<string, number> {
+    const sums: Record<string, number> = {};
+    for (const { policy } of this.guests) {
+      for (const [name, value] of Object.entries(policy.counters?.() ?? {})) sums[name] = (sums[name] ?? 0) + value;
+    }
+    return sums;
   }
 
   /**

@@ -37,6 +37,8 @@ export interface Registries {
   readonly policies: readonly PolicyPlugin[];
   /** Workloads. */
   readonly workloads: readonly WorkloadPlugin[];
+  /** Paths of the modules that policies came from, as the user wrote them, by the name of the policy. */
+  readonly paths?: ReadonlyMap<string, string>;
 }
 
 /** Keys that hold something with a kind; a name alone stands for `{kind: name}`. */
@@ -235,7 +237,10 @@ function parsePolicy(input: unknown, path: Path, registries: Registries): { spec
   const raw = kindOf(input);
   const plugin = find(registries.policies, "policy", raw, path);
   const { value, filled } = parseOptions(plugin.options, raw, path, ["kind"]);
-  return { spec: { plugin, options: value }, filled: { kind: plugin.name, ...filled } };
+  return {
+    spec: { plugin, options: value },
+    filled: { kind: registries.paths?.get(plugin.name) ?? plugin.name, ...filled },
+  };
 }
 
 function parseWorkload(input: unknown, path: Path, registries: Registries): { spec: WorkloadSpec; filled: unknown } {

@@ -19,6 +19,11 @@ import { kernels } from "./guest/kernels.ts";
 import { LAYOUT, type LayoutOptions } from "./guest/layout_options.ts";
 import { type BackingKind, BACKINGS } from "./host/backing.ts";
 import { costProfiles } from "./host/costs.ts";
+import { type ShownRow, shownRow } from "./summary_columns.ts";
+import type { AckWait } from "./virtio/link.ts";
+import { type Kicks, type QueueOptions, SIZE_DEFAULT } from "./virtio/queues.ts";
+import { RING_SIZE_MAX } from "./virtio/ring.ts";
+import { vmms } from "./virtio/vmms.ts";
 
 /** The machine of a guest. */
 export interface MachineOptions extends LayoutOptions {
@@ -102,18 +107,7 @@ export const MACHINE: Options<MachineOptions> = {
 };
 
 /** The way to the host. */
-export interface TransportOptions {
-  /** A virtqueue or a hypercall. */
-  readonly kind: "virtqueue" | "hypercall";
-  /** Descriptors of the queue. */
-  readonly size: number;
-  /** Whether notifications are suppressed by index. */
-  readonly eventIndex: boolean;
-}
-
-const powerOfTwo = z.int().min(1).max(32768).superRefine((value, context) => {
-  if ((value & (value - 1)) !== 0) context.addIssue({ code: "custom", message: `${value} is not a power of two` });
-});
+export type TransportOptions = QueueOptions;
 
 /** The options of `transport`. */
 export const TRANSPORT: Options<TransportOptions> = {
@@ -121,8 +115,42 @@ export const TRANSPORT: Options<TransportOptions> = {
     kind: choice<"virtqueue" | "hypercall">("virtqueue", ["virtqueue", "hypercall"], {
       summary: "how messages travel",
     }),
-    size: field(powerOfTwo, 128, { summary: "descriptors of the queue, a power of two", source: "QEMU 7.2: 128" }),
-    eventIndex: flag(true, { summary: "suppress notifications by index", source: "VIRTIO_F_EVENT_IDX" }),
+    preset: choice<string>("none", ["none", ...vmms.map(({ name }) => name)], {
+      summary: "the VMM whose queues are meant: sizes, notifications, threads, runs of discards",
+      source: "sim/virtio/vmms.ts",
+    }),
+    size: optional(
+      integer(undefined, 1, RING_SIZE_MAX, {
+        summary: `descriptors of every queue, a power of two unless packed (as the preset, else ${SIZE_DEFAULT})`,
+        unit: "descriptors",
+        source: "QEMU 7.2 virtio_balloon_device_realize",
+      }),
+    ),
+    eventIndex: optional(
+      flag(true, {
+        summary: "suppress notifications by index (as the preset, else true)",
+        source: "VIRTIO_F_EVENT_IDX",
+      }),
+    ),
+    packed: flag(false, {
+      summary: "one ring of descriptors that both sides write, of any size",
+      source: "VIRTIO_F_RING_PACKED",
+    }),
+    indirect: flag(false, {
+      summary: "a message of several pieces takes one descriptor and an allocated table of 16 bytes for each piece",
+      source: "VIRTIO_F_INDIRECT_DESC; off in Linux's balloon driver, virtballoon_validate",
+    }),
+    kicks: optional(
+      choice<Kicks>("sleeping", ["sleeping", "each-pop"], {
+        summary:
+          "whether the device wants kicks while it sleeps, or again with each message (as the preset, else sleeping)",
+        source: "QEMU hw/virtio/virtio.c virtqueue_split_pop: each",
+      }),
+    ),
+    ack: choice<AckWait>("policy", ["policy", "sleep", "busy-wait"], {
+      summary: "how drivers wait for an answer: as their policy has it, asleep until the interrupt, or spinning",
+      source: "Liang Li's sets up to v8 spin",
+    }),
   },
 };
 
@@ -136,6 +164,10 @@ export interface HostOptions {
   readonly discard: "madv_dontneed";
   /** Name of the cost profile. */
   readonly costs: string;
+  /** Whether the host takes messages and discards nothing. */
+  readonly inhibit: boolean;
+  /** How long the serving thread is busy with something else before it takes a message, ns. */
+  readonly delay: number;
 }
 
 /** The options of `host`. */
@@ -145,6 +177,11 @@ export const HOST: Options<HostOptions> = {
     backing: choice<BackingKind>("thp", BACKINGS, { summary: "what backs the guests' pages" }),
     discard: choice<"madv_dontneed">("madv_dontneed", ["madv_dontneed"], { summary: "how pages are dropped" }),
     costs: choice<string>("xeon6252-2024", costProfiles.map(({ name }) => name), { summary: "cost profile" }),
+    inhibit: flag(false, {
+      summary: "the host answers messages and discards nothing, as with VFIO or while postcopy comes in",
+      source: "QEMU virtio_balloon_handle_report, ram_block_discard_is_disabled",
+    }),
+    delay: duration("0s", { summary: "how long the serving thread does something else before it takes a message" }),
   },
 };
 
@@ -162,6 +199,8 @@ export interface OutputOptions {
   readonly events?: readonly EventFormat[] | undefined;
   /** Time between samples, ns. */
   readonly sample: number;
+  /** Rows of the comparison; the usual ones when empty. */
+  readonly show: readonly ShownRow[];
 }
 
 const formatsSchema = z.unknown().transform((input, context): readonly EventFormat[] => {
@@ -173,6 +212,17 @@ const formatsSchema = z.unknown().transform((input, context): readonly EventForm
   }
 }) as unknown as z.ZodType<readonly EventFormat[]>;
 
+const shownSchema = z.array(
+  z.string().transform((input, context): ShownRow => {
+    try {
+      return shownRow(input);
+    } catch (error) {
+      context.addIssue({ code: "custom", message: (error as Error).message });
+      return z.NEVER;
+    }
+  }),
+) as unknown as z.ZodType<readonly ShownRow[]>;
+
 /** The options of `output`. */
 export const OUTPUT: Options<OutputOptions> = {
   fields: {
@@ -182,6 +232,11 @@ export const OUTPUT: Options<OutputOptions> = {
       }),
     ),
     sample: duration("100ms", { summary: "time between samples" }, 1000),
+    show: field(shownSchema, [], {
+      summary:
+        "rows of the comparison: columns of summary.csv, the ratio of two (`host_cpu_ns / ranges`), or how far a run " +
+        "is below the first one (`gain host_cpu_ns`); the usual rows when empty",
+    }),
   },
 };
 

@@ -5,6 +5,7 @@ import { InputError } from "./core/options.ts";
 import type { LoadedRun, LoadedScenario } from "./load.ts";
 import { LoadError } from "./unpack.ts";
 import { Machine, type MachineParts } from "./machine.ts";
+import { rehearsal } from "./rehearsal.ts";
 import { type Sample, SAMPLE_COLUMNS } from "./samples.ts";
 import { type SummaryRow, summaryRow } from "./summary_row.ts";
 
@@ -50,7 +51,8 @@ export function buildMachine(
   parts: Omit<MachineParts, "scenario" | "rep" | "file">,
 ): Machine {
   try {
-    return new Machine({ ...parts, scenario: run.scenario, rep: run.rep, file: (path) => loaded.file(path) });
+    const all = { ...parts, scenario: run.scenario, rep: run.rep, file: (path: string) => loaded.file(path) };
+    return new Machine({ ...all, future: rehearsal(all) });
   } catch (error) {
     throw error instanceof InputError ? new LoadError(loaded.explain(error)) : error;
   }

@@ -8,6 +8,9 @@ export type Cell = string | number | undefined | null;
 /** The row of one run by column name. */
 export type SummaryRow = Readonly<Record<string, Cell>>;
 
+/** Columns that name a run, beside its axes. */
+const NAMING: ReadonlySet<string> = new Set(["run", "policy", "encoding", "seed", "rep"]);
+
 /** The row of a run: what names it, its axes, its figures. Units are in the names. */
 export function summaryRow(run: LoadedRun, result: MachineResult): SummaryRow {
   const { scenario, axes } = run;
@@ -18,7 +21,8 @@ export function summaryRow(run: LoadedRun, result: MachineResult): SummaryRow {
     encoding: scenario.encoding.entry.name,
     seed: scenario.seed,
     rep: run.rep,
-    ...Object.fromEntries(axes.filter(({ key }) => key !== "rep").map(({ key, label }) => [key, label])),
+    // An axis of whole sections has the name of a column of its own, which says more than its number.
+    ...Object.fromEntries(axes.filter(({ key }) => !NAMING.has(key)).map(({ key, label }) => [key, label])),
     fingerprint: result.fingerprint,
     sim_time_ns: figures.simTimeNs,
     events: figures.events,
@@ -65,5 +69,9 @@ export function summaryRow(run: LoadedRun, result: MachineResult): SummaryRow {
     overflows: counters.overflows,
     unencodable_blocks: counters.unencodable,
     skipped_frees: counters.skippedFrees,
+    dropped_requests: counters.droppedRequests,
+    busy_wait_ns: counters.busyWaitNs,
+    cache_lines: counters.cacheLines,
+    ...Object.fromEntries(Object.entries(counters.policy).map(([name, value]) => [`policy_${name}`, value])),
   };
 }

@@ -43,6 +43,7 @@ function fences(text: string): Fence[] {
 }
 
 interface CommandLine {
+  readonly file: string;
   readonly place: string;
   readonly words: string[];
   readonly status: number;
@@ -58,7 +59,7 @@ function commandLines(info: string): CommandLine[] {
         if (!PREFIX.test(command)) return [];
         const words = splitWords(command.replace(/\s#.*$/, "").replace(PREFIX, ""));
         const status = Number(/# exits (\d+)/.exec(command)?.[1] ?? 0);
-        return [{ place: `${file}:${line + index + 1}`, words, status }];
+        return [{ file, place: `${file}:${line + index + 1}`, words, status }];
       })
     )
   );
@@ -77,13 +78,13 @@ interface Captured {
   readonly err: string;
 }
 
-async function sim(words: readonly string[], projectFolder: string): Promise<Captured> {
+async function sim(words: readonly string[], projectFolder: string, userFolder = ROOT): Promise<Captured> {
   const captured = { out: "", err: "" };
   const io: Io = {
     out: (text) => void (captured.out += text),
     err: (text) => void (captured.err += text),
     isTerminal: false,
-    userFolder: ROOT,
+    userFolder,
     projectFolder,
     onInterrupt: () => () => {},
   };
@@ -98,6 +99,20 @@ async function withFolder<T>(use: (folder: string) => T | Promise<T>): Promise<T
   } finally {
     Deno.removeSync(folder, { recursive: true });
   }
+}
+
+/** Makes the folder in which the reader of a page stands: the files that the page shows, outside of the repository. */
+function readerFolder(file: string, folder: string): string {
+  const shown = fences(read(file)).flatMap(({ info, text }) => {
+    const name = /(?:^|\s)file=(\S+)/.exec(info)?.[1];
+    return name === undefined ? [] : [{ name, text }];
+  });
+  if (shown.length === 0) return ROOT;
+  const reader = `${folder}/reader`;
+  Deno.mkdirSync(reader);
+  Deno.symlinkSync(`${ROOT}/workloads`, `${reader}/workloads`);
+  for (const { name, text } of shown) Deno.writeTextFileSync(`${reader}/${name}`, text);
+  return reader;
 }
 
 /** What the YAML library asks for. */
@@ -124,10 +139,10 @@ Deno.test("documentation has commands to run", () => {
   assert.ok(toRun.length >= 3, `only ${toRun.length} commands in blocks marked "sh test"`);
 });
 
-for (const { place, words, status } of toRun) {
+for (const { file, place, words, status } of toRun) {
   Deno.test(`${place}: sim ${words.join(" ")} exits ${status}`, () =>
     withFolder(async (folder) => {
-      const result = await sim(words, folder);
+      const result = await sim(words, folder, readerFolder(file, folder));
       assert.equal(result.status, status, `${place}\n${result.out}\n${result.err}`);
     }));
 }
@@ -295,14 +310,24 @@ Deno.test("docs/format.md: every scenario in it is one", async () => {
   }
 });
 
-Deno.test("README.md: the table shown is the one that the quickstart prints", () =>
-  withFolder(async (folder) => {
-    const { out } = await sim(["workloads/quickstart.yaml", "--events", "none", "--quiet"], folder);
-    const readme = read("README.md");
-    const wanted = readme.replace(/^(```text table\n)[\s\S]*?^(```)$/m, (_, open, close) => open + out + close);
-    if (Deno.env.get("HINTSIM_UPDATE") === "1") Deno.writeTextFileSync(`${ROOT}/README.md`, wanted);
-    else assert.equal(readme, wanted, "run the test with HINTSIM_UPDATE=1 to paste the table anew");
-  }));
+/** Pages with a table, and the command that prints it. */
+const TABLES: Readonly<Record<string, string>> = {
+  "README.md": "workloads/quickstart.yaml --events none --quiet",
+  "docs/adding-a-policy.md":
+    "workloads/quickstart.yaml --policy ./my_policy.ts,free-page-reporting --events none --quiet",
+};
+
+for (const [file, command] of Object.entries(TABLES)) {
+  Deno.test(`${file}: the table shown is the one that ${command} prints`, () =>
+    withFolder(async (folder) => {
+      const { out, err } = await sim(command.split(" "), folder, readerFolder(file, folder));
+      assert.equal(err, "");
+      const page = read(file);
+      const wanted = page.replace(/^(```text table\n)[\s\S]*?^(```)$/m, (_, open, close) => open + out + close);
+      if (Deno.env.get("HINTSIM_UPDATE") === "1") Deno.writeTextFileSync(`${ROOT}/${file}`, wanted);
+      else assert.equal(page, wanted, "run the test with HINTSIM_UPDATE=1 to paste the table anew");
+    }));
+}
 
 Deno.test("README.md: its code type-checks and runs", async () => {
   const blocks = fences(read("README.md")).filter(({ info }) => info === "ts");

@@ -62,6 +62,11 @@ const SCENARIOS: Readonly<Record<string, Record<string, unknown>>> = {
       { kind: "storm", for: "5ms", occupancy: 0.05 },
     ],
   },
+  "a balloon that goes on after its guest's workload": {
+    machine: { memory: "64MiB", vcpus: 1 },
+    workload: { kind: "idle", duration: "1ms" },
+    policy: { kind: "balloon", target: [{ at: 0, size: "32MiB" }] },
+  },
   "two guests, one late": {
     guests: [
       {

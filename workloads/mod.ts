@@ -6,6 +6,7 @@
 import type { WorkloadPlugin } from "../sim/guest/plugin.ts";
 import { churn } from "./churn.ts";
 import { fillDrain } from "./fill_drain.ts";
+import { freeCurve } from "./free_curve.ts";
 import { idle } from "./idle.ts";
 import { pageTrace } from "./page_trace.ts";
 import { phases } from "./phases.ts";
@@ -19,4 +20,5 @@ export const workloads: readonly WorkloadPlugin[] = [
   storm,
   phases,
   pageTrace,
+  freeCurve,
 ];

@@ -161,6 +161,16 @@ export class Batch {
     }
   }
 
+  /** Runs a slice; true when the run has ended. What a policy from outside throws is its author's, and one sentence. */
+  #advanceSlice(machine: Machine): boolean {
+    try {
+      return machine.advance(SLICE_EVENTS);
+    } catch (error) {
+      const sentence = this.#loaded.explainPolicy(error);
+      throw sentence === undefined ? error : new UsageError(sentence);
+    }
+  }
+
   /** Runs in slices, giving signals a chance in between; false when the user interrupted. */
   async #advance(
     machine: Machine,
@@ -170,7 +180,7 @@ export class Batch {
     progress: Progress,
   ): Promise<boolean> {
     progress.startRun();
-    while (!machine.advance(SLICE_EVENTS)) {
+    while (!this.#advanceSlice(machine)) {
       await output.ready();
       await new Promise((resolve) => setTimeout(resolve, 0));
       if (this.#interrupted) return false;

@@ -1,6 +1,7 @@
 /** The command `list`: what a scenario may name, read from the registries. */
 import { encodings } from "../abi/mod.ts";
 import type { Field, Options } from "../core/options.ts";
+import type { PolicyPlugin, SkippedCase } from "../guest/plugin.ts";
 import { BACKINGS } from "../host/backing.ts";
 import { costProfiles } from "../host/costs.ts";
 import type { Registries } from "../scenario.ts";
@@ -15,6 +16,10 @@ interface Entry {
   readonly summary: string;
   readonly source: string;
   readonly options: readonly Readonly<Record<string, unknown>>[];
+  /** What a policy needs of the assembly. */
+  readonly needs?: readonly string[];
+  /** Cases of the conformance suite that a policy cannot pass. */
+  readonly skip?: readonly SkippedCase[];
 }
 
 /** Prints one list, or the names of all. Throws {@link UsageError} for an unknown list. */
@@ -45,7 +50,7 @@ function entriesOf(list: string, { policies, workloads }: Registries): Entry[] {
   });
   switch (list) {
     case "policies":
-      return policies.map(plugin);
+      return policies.map((one: PolicyPlugin) => ({ ...plugin(one), needs: one.needs, skip: one.skip ?? [] }));
     case "workloads":
       return workloads.map(plugin);
     case "encodings":
@@ -86,17 +91,29 @@ function optionsOf(options: Options<unknown>): Readonly<Record<string, unknown>>
   return Object.entries(options.fields as Readonly<Record<string, Field>>).map(([name, field]) => ({
     name,
     default: field.default,
+    choices: choicesOf(field),
     unit: field.unit,
     summary: field.summary,
     source: field.source,
   }));
 }
 
+/** The values of a field that is one of some names. */
+function choicesOf({ schema }: Field): readonly string[] | undefined {
+  const values = (schema as { readonly options?: unknown }).options;
+  return Array.isArray(values) && values.every((value) => typeof value === "string") ? values : undefined;
+}
+
 function textOf(entries: readonly Entry[], withOptions: boolean): string {
   if (!withOptions) return formatTable(entries.map(({ name, summary }) => [`  ${name}`, summary]), true);
-  return entries.map(({ name, summary, source, options }) => {
-    const lines = options.map((option) => `    ${describe(option)}\n`).join("");
-    return `${name}: ${summary}\n    source: ${source}\n${lines}`;
+  return entries.map(({ name, summary, source, options, needs, skip }) => {
+    const lines = [
+      `source: ${source}`,
+      ...(needs ?? []).map((need) => `needs: ${need}`),
+      ...options.map(describe),
+      ...(skip ?? []).map((one) => `skips the case ${one.case}: ${one.reason}`),
+    ];
+    return [`${name}: ${summary}`, ...lines.map((line) => `    ${line}`)].map((line) => `${line}\n`).join("");
   }).join("\n");
 }
 
@@ -107,8 +124,9 @@ function describe(option: Readonly<Record<string, unknown>>): string {
     return `${name} = ${value} ns (${low} to ${high}, ${role}): ${source}`;
   }
   const shown = option.default === undefined ? "" : ` = ${JSON.stringify(option.default)}`;
+  const choices = option.choices === undefined ? "" : ` (${(option.choices as readonly string[]).join(", ")})`;
   const plain = unit === undefined || unit === "" ? "" : ` (a plain number is ${unit})`;
-  return `${name}${shown}${plain}${summary === undefined ? "" : `: ${summary}`}${
+  return `${name}${shown}${choices}${plain}${summary === undefined ? "" : `: ${summary}`}${
     source === undefined ? "" : ` [${source}]`
   }`;
 }

@@ -5,6 +5,7 @@ import type { Setting } from "../grid.ts";
 import type { Registries } from "../scenario.ts";
 import { baseName, folderOf, isRecording, readFile, resolvePath, siblingSnapshots } from "./files.ts";
 import { type Io, UsageError } from "./io.ts";
+import { policyImporter } from "./policy_file.ts";
 
 /** What the user set beside the file. */
 export interface OpenOptions {
@@ -23,14 +24,13 @@ export async function openScenario(
 ): Promise<LoadedScenario> {
   const full = resolvePath(io.userFolder, path);
   const read = (name: string) => readFile(resolvePath(folderOf(full), name), name);
+  const importPolicy = policyImporter({ setting: io.userFolder, scenario: folderOf(full) });
+  const how = { ...options, read, importPolicy, label: path };
   try {
-    if (isRecording(path)) {
-      const scenario = recordingScenario(full, options.settings);
-      return await loadScenario(scenario, { ...options, read, label: path }, registries);
-    }
+    if (isRecording(path)) return await loadScenario(recordingScenario(full, options.settings), how, registries);
     let text = decode(readFile(full, path), path);
     if (!text.includes("\n")) text += "\n";
-    return await loadScenario(text, { ...options, read, label: path }, registries);
+    return await loadScenario(text, how, registries);
   } catch (error) {
     if (error instanceof LoadError) throw new UsageError(error.message);
     throw error;

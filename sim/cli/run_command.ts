@@ -3,6 +3,7 @@ import { csvLine } from "../core/csv_writer.ts";
 import type { LoadedRun, LoadedScenario } from "../load.ts";
 import type { Registries } from "../scenario.ts";
 import { buildMachine } from "../simulate.ts";
+import type { ShownRow } from "../summary_columns.ts";
 import { Batch, refusing, type RunOptions } from "./batch.ts";
 import { estimatedRows } from "./event_choice.ts";
 import { resolvePath } from "./files.ts";
@@ -10,7 +11,7 @@ import { DONE, FOUND, INTERRUPTED, type Io, quoteArgs } from "./io.ts";
 import { type FinishedRun, inputHashes, manifestOf } from "./manifest.ts";
 import { openScenario } from "./open_scenario.ts";
 import { ResultFolder } from "./result_folder.ts";
-import { comparisonTable } from "./table.ts";
+import { absentColumns, comparisonTable } from "./table.ts";
 
 /** Simulates a scenario. Returns the exit status; throws {@link UsageError}. */
 export async function runCommand(io: Io, path: string, options: RunOptions, registries: Registries): Promise<number> {
@@ -38,7 +39,7 @@ export async function runCommand(io: Io, path: string, options: RunOptions, regi
   folder.write("summary.csv", summaryCsv(finished));
   folder.write("manifest.json", manifestOf(loaded, inputs, finished, options.command));
   folder.commit();
-  report(io, shown, finished, options);
+  report(io, shown, finished, options, loaded.runs[0].scenario.output.show);
   return exitStatus(finished, options.check);
 }
 
@@ -48,20 +49,28 @@ export function estimateRows(loaded: LoadedScenario, run: LoadedRun): number {
 }
 
 function summaryCsv(finished: readonly FinishedRun[]): string {
-  const columns = Object.keys(finished[0].row);
+  // Counters of a policy's own are columns of its runs alone.
+  const columns = [...new Set(finished.flatMap(({ row }) => Object.keys(row)))];
   return [columns, ...finished.map(({ row }) => columns.map((column) => row[column] ?? undefined))].map(csvLine).join(
     "",
   );
 }
 
-function report(io: Io, shown: string, finished: readonly FinishedRun[], options: RunOptions): void {
+function report(
+  io: Io,
+  shown: string,
+  finished: readonly FinishedRun[],
+  options: RunOptions,
+  show: readonly ShownRow[],
+): void {
   const rows = finished.map(({ row }) => row);
   if (options.json) {
     const runs = finished.map(({ row, findings }) => ({ ...row, findings }));
     io.out(JSON.stringify({ out: shown, runs }, null, 2) + "\n");
     return;
   }
-  io.out(comparisonTable(rows));
+  io.out(comparisonTable(rows, show));
+  for (const column of absentColumns(rows, show)) io.err(`output.show: no run has the column ${column}\n`);
   for (const { row, findings } of finished) for (const finding of findings) io.err(`${row.run}: ${finding}\n`);
   if (!options.quiet) io.out(`\nseed ${rows[0].seed}; results in ${shown}\n`);
 }

@@ -9,7 +9,11 @@ import { parseDuration, parseSize } from "../memory/units.ts";
 
 /** One option. */
 export interface Field<T = unknown> {
-  /** Checks and parses a value. */
+  /**
+   * Checks and parses a value.
+   *
+   * @internal
+   */
   readonly schema: z.ZodType<T>;
   /** The default in input form; undefined when the option may be left out. */
   readonly default: unknown;

@@ -216,9 +216,9 @@ export class Sim {
     return "until";
   }
 
-  /** As many events as wanted have run; where nothing more is due that is the reason to end. */
+  /** As many events as wanted have run. Time stands still, so that whoever wants to end here ends at the last of them. */
   #endAtLimit(): RunEnd {
-    return this.#queue.peekTimeNs() > this.#untilNs ? this.#endWithout() : "limit";
+    return this.#queue.size === 0 ? "done" : "limit";
   }
 
   #push(timeNs: number, kind: number, target: number, payload: number, priority: number): number {

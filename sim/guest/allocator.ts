@@ -41,8 +41,16 @@ export interface Allocator {
   readonly reportedPages: number;
   /** Bytes of list entries that were ever in use, for the tests and for reports of memory. */
   readonly arenaBytes: number;
+  /**
+   * Whether what is left of a Reported block that is split stays Reported: Michael S. Tsirkin, "mm: page_alloc: propagate
+   * PageReported flag across buddy splits" (v9, 29 May 2026, not merged). A page of it that is freed again is not. Off unless
+   * set; an allocator without it never does.
+   */
+  propagatesReported?: boolean;
   /** Free blocks of an order, all migratetypes (the kernel's nr_free). */
   nrFree(order: number): number;
+  /** Free blocks of an order that are marked Reported, all migratetypes. */
+  nrReported(order: number): number;
   /** Takes 2^order pages from the lists of one migratetype, smallest block first; the first page, or -1. */
   alloc(order: number, migratetype: number): number;
   /** Gives back 2^order pages to the list of `migratetype`, merging; returns the order of the block they are in now. */
@@ -53,6 +61,10 @@ export interface Allocator {
   freeBulk(pfns: Float64Array, count: number, order: number): void;
   /** The head of a list, or -1. */
   first(order: number, migratetype: number): number;
+  /** The tail of a list, or -1. */
+  last(order: number, migratetype: number): number;
+  /** The block before `pfn` on its list, or -1 at the head. */
+  previous(pfn: number, order: number): number;
   /** The block after `pfn` on its list, or -1 at the end. */
   next(pfn: number, order: number): number;
   /**

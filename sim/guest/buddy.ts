@@ -60,6 +60,8 @@ export class Buddy implements Allocator {
   readonly #types: Uint8Array;
   readonly #firstType: number = 0;
   #touched = 0;
+  /** Whether the remainders of a Reported block stay Reported; see {@link Allocator.propagatesReported}. */
+  propagatesReported = false;
   readonly #retypesMerged: boolean;
 
   /**
@@ -109,11 +111,17 @@ export class Buddy implements Allocator {
     return blocks;
   }
 
+  /** Free blocks of an order that are marked Reported, all migratetypes. */
+  nrReported(order: number): number {
+    return this.#lists.reportedBlocks(order);
+  }
+
   /** Takes pages, smallest block first; the upper halves of a split go to the head (`__rmqueue_smallest`, `expand`). */
   alloc(order: number, migratetype: number): number {
     for (let current = order; current < ORDER_END; current++) {
       const list = current * TYPES + migratetype;
       if (this.#lists.count(list) === 0) continue;
+      if (this.propagatesReported && current > order) return this.#allocMarked(order, current, migratetype);
       const page = this.#lists.pop(list, current);
       while (current > order) {
         current--;
@@ -123,6 +131,21 @@ export class Buddy implements Allocator {
       return this.#base + page;
     }
     return -1;
+  }
+
+  /** Splits the head of a list; what is left of it is marked Reported where it was. */
+  #allocMarked(order: number, current: number, migratetype: number): number {
+    const lists = this.#lists;
+    const page = lists.first(current * TYPES + migratetype);
+    const reported = lists.isReported(page, current);
+    lists.remove(page, current);
+    while (current > order) {
+      current--;
+      lists.pushHead(current * TYPES + migratetype, current, page + (1 << current));
+      if (reported) lists.setReported(page + (1 << current), current);
+    }
+    this.#cells[FREE_PAGES] -= 1 << order;
+    return this.#base + page;
   }
 
   /** Gives pages back, merging with free buddies (`__free_one_page`); returns the order of the resulting block. */
@@ -203,6 +226,18 @@ export class Buddy implements Allocator {
   /** The head of a list, or -1. */
   first(order: number, migratetype: number): number {
     const page = this.#lists.first(order * TYPES + migratetype);
+    return page < 0 ? -1 : this.#base + page;
+  }
+
+  /** The tail of a list, or -1. */
+  last(order: number, migratetype: number): number {
+    const page = this.#lists.last(order * TYPES + migratetype);
+    return page < 0 ? -1 : this.#base + page;
+  }
+
+  /** The block before `pfn` on its list, or -1 at the head. */
+  previous(pfn: number, order: number): number {
+    const page = this.#lists.previous(pfn - this.#base, order);
     return page < 0 ? -1 : this.#base + page;
   }
 

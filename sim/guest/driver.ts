@@ -13,8 +13,11 @@ import { ORDER_PAGES, type Range } from "../memory/range.ts";
 import { BurstRows } from "./burst_rows.ts";
 import type { Guest } from "./guest.ts";
 import { messagesOf } from "./messages.ts";
-import type { HostLink } from "./policy.ts";
+import type { HostLink, Posted, PostingLink, SendOptions } from "./policy.ts";
 import type { Zone } from "./zone.ts";
+
+/** A page far from the first one, which every encoding can name. */
+const PFN_FAR = 2 ** 30;
 
 /** Counters that no row carries. */
 export class DriverCounters {
@@ -30,6 +33,8 @@ export class DriverCounters {
   overflows = 0;
   /** Blocks left out because the encoding cannot say them. */
   unencodable = 0;
+  /** Requests of the host that came while the driver still answered another. */
+  droppedRequests = 0;
 }
 
 /** The driver of one guest. */
@@ -56,9 +61,9 @@ export class Driver {
     this.#holds = guest.zones.map(() => ({ visits: 0, actsNs: 0, burstNs: 0, walkNs: 0 }));
   }
 
-  /** A pass of the policy starts. */
-  pass(): void {
-    this.#rows.push(Event.pass, NONE, NONE, NONE, this.#costs.passNs);
+  /** A pass of the policy starts. What starts it takes `costNs`: waking the worker, or nothing when one pass follows another. */
+  pass(costNs: number = this.#costs.passNs): void {
+    this.#rows.push(Event.pass, NONE, NONE, NONE, costNs);
   }
 
   /** Charges the visit of `nodes` list nodes under the lock of a zone. */
@@ -98,9 +103,9 @@ export class Driver {
     return true;
   }
 
-  /** Puts an isolated block back, Reported when asked and when it does not merge. */
-  putBack(zone: Zone, pfn: number, order: number, reported: boolean): void {
-    zone.putBack(pfn, order, reported);
+  /** Puts an isolated block back, to the tail unless told, Reported when asked and when it does not merge. */
+  putBack(zone: Zone, pfn: number, order: number, reported: boolean, toTail = true): void {
+    zone.putBack(pfn, order, reported, toTail);
     this.#guest.isolatedPages -= ORDER_PAGES[order];
     this.#lock(zone, Event.putBack, pfn, order, this.#costs.putBackNs);
   }
@@ -113,6 +118,29 @@ export class Driver {
     this.#lock(zone, Event.hold, pfn, order, this.#costs.allocNs);
     this.#waitNs += this.#guest.hold(pfn, order);
     return pfn;
+  }
+
+  /**
+   * Allocates 2^order pages for the driver as any task would (`alloc_pages`), in the order of zones, above the watermarks, from
+   * the lists of a CPU; the first page, or -1. Its zone is {@link takenZone}. Give it back with {@link free}.
+   */
+  allocate(order: number, migratetype: number, cpu = 0): number {
+    const pfn = this.#guest.takeForDriver(order, migratetype, cpu);
+    if (pfn < 0) return -1;
+    this.#lockBriefly(this.#guest.takenZone, Event.hold, pfn, order, this.#costs.allocNs);
+    this.#waitNs += this.#guest.hold(pfn, order);
+    return pfn;
+  }
+
+  /** The zone of what {@link allocate} took last. */
+  get takenZone(): Zone {
+    return this.#guest.takenZone;
+  }
+
+  /** Frees pages that {@link allocate} took (`__free_pages`). */
+  free(zone: Zone, pfn: number, order: number, cpu = 0): void {
+    this.#guest.freeForDriver(zone, pfn, order, cpu);
+    this.#lockBriefly(zone, Event.release, pfn, order, this.#costs.freeNs);
   }
 
   /** Frees a block that the driver held. */
@@ -130,7 +158,9 @@ export class Driver {
   recordBytes(order: number): number {
     const count = ORDER_PAGES[order];
     const one = { pfn: 0, count };
-    return this.#link.sizeOf([one, { pfn: 2 * count, count }]) - this.#link.sizeOf([one]);
+    const more = (pfn: number) => this.#link.sizeOf([one, { pfn, count }]) - this.#link.sizeOf([one]);
+    const near = more(2 * count);
+    return near === more(PFN_FAR) ? near : 0;
   }
 
   /** Payload bytes of these ranges in one message. */
@@ -167,22 +197,85 @@ export class Driver {
    * Sends ranges and waits for the answers: one message, or as many as queue, buffer and encoding make necessary, each after
    * the answer to the one before. False when the run is ending and something was not sent.
    */
-  *send(action: HostAction, ranges: readonly Range[], bufferMax = Infinity): Task<boolean> {
+  *send(
+    action: HostAction,
+    ranges: readonly Range[],
+    bufferMax = Infinity,
+    options?: SendOptions,
+  ): Task<boolean> {
     const accepted = ranges.filter((range) => this.#link.accepts(range));
     this.counters.unencodable += ranges.length - accepted.length;
-    const limit = Math.min(bufferMax, this.#link.payloadMax);
+    const { payloadMax, descriptorsMax } = this.#link.limits?.(options?.queue) ?? this.#link;
     let sent = 0;
-    for (const message of messagesOf(accepted, limit, this.#link)) {
+    for (const message of messagesOf(accepted, Math.min(bufferMax, payloadMax), this.#link, descriptorsMax)) {
       if (sent++ > 0) this.counters.overflows++;
       const prepareNs = this.#pendingNs;
       this.#pendingNs = 0;
-      if (!(yield* this.#link.send(action, message, prepareNs))) return false;
+      if (!(yield* this.#link.send(action, message, prepareNs, options))) return false;
     }
     return true;
   }
 
+  /**
+   * Hands one message over and goes on, so that several travel at once; undefined when the run is ending. The ranges must fit
+   * into one message. The driver's answer comes by interrupt, or when it {@link poll}s.
+   */
+  *post(action: HostAction, ranges: readonly Range[], options?: SendOptions): Task<Posted | undefined> {
+    const prepareNs = this.#pendingNs;
+    this.#pendingNs = 0;
+    return yield* this.#posting.post(action, ranges, prepareNs, options);
+  }
+
+  /** Waits for the answer to a message. */
+  wait(posted: Posted): Task {
+    return this.#posting.wait(posted);
+  }
+
+  /** Descriptors of a queue that are free now. */
+  room(queue?: string): number {
+    return this.#posting.room(queue);
+  }
+
+  /** Takes the answers of a queue that has no interrupt handler (`virtqueue_get_buf` in a loop). */
+  poll(queue?: string): void {
+    this.#posting.poll(queue);
+  }
+
+  /** Whether these ranges fit into one message of a queue. */
+  fits(ranges: readonly Range[], queue?: string): boolean {
+    const { payloadMax, descriptorsMax = Infinity } = this.#link.limits?.(queue) ?? this.#link;
+    return this.#link.sizeOf(ranges) <= payloadMax && (this.#link.descriptorsOf?.(ranges) ?? 1) <= descriptorsMax;
+  }
+
+  /** Whether the run ends: nothing is sent any more, and a job that waits for something should stop. */
+  get closing(): boolean {
+    return this.#posting.closing;
+  }
+
+  /** The device polls a queue from now on, or no more (`virtio_queue_set_notification`). */
+  devicePolls(queue: string, polls: boolean): void {
+    this.#posting.devicePolls(queue, polls);
+  }
+
+  /** Reads or writes a field of the device's configuration space (`virtio_cread`, `virtio_cwrite`). */
+  config(): Task {
+    return this.#posting.config();
+  }
+
+  get #posting(): PostingLink {
+    if (!("post" in this.#link)) throw new RangeError("This link carries one message at a time");
+    return this.#link as PostingLink;
+  }
+
   #lock(zone: Zone, event: number, pfn: number, order: number, costNs: number): void {
     this.#holds[zone.index].actsNs += costNs;
+    this.#rows.push(event, pfn, order, zone.index, costNs);
+  }
+
+  /** One of many short holds of a task that allocates or frees: others come between them, so nobody waits for the burst. */
+  #lockBriefly(zone: Zone, event: number, pfn: number, order: number, costNs: number): void {
+    this.counters.zoneLockNs += costNs;
+    this.counters.zoneLockMaxNs = Math.max(this.counters.zoneLockMaxNs, costNs);
     this.#rows.push(event, pfn, order, zone.index, costNs);
   }
 

@@ -9,7 +9,7 @@ import { MIGRATETYPE_COUNT, PAGEBLOCK_ORDER, PAGEBLOCK_PAGES } from "./allocator
 import { LAYOUT, NO_CELLS } from "./list_layout.ts";
 import { ListMemory } from "./list_memory.ts";
 
-const { LISTS, TAIL, COUNT, REPORTED_PAGES, LIVE, OWNER, AFTER, BEFORE } = LAYOUT;
+const { LISTS, TAIL, COUNT, REPORTED_PAGES, REPORTED_BLOCKS, LIVE, OWNER, AFTER, BEFORE } = LAYOUT;
 const { CHUNK_BITS, CHUNK_ENTRIES, CHUNK_MASK, GAP, PAGE_MASK, STATE_BITS, STATE_MASK } = LAYOUT;
 /** The order from which blocks have words for each pageblock; see LAYOUT for why constants are copied. */
 const LARGE_ORDER = PAGEBLOCK_ORDER;
@@ -53,6 +53,11 @@ export class FreeLists {
   /** Pages of the blocks that are marked Reported. */
   get reportedPages(): number {
     return this.cells[REPORTED_PAGES];
+  }
+
+  /** Blocks of an order that are marked Reported. */
+  reportedBlocks(order: number): number {
+    return this.cells[REPORTED_BLOCKS + order];
   }
 
   /** Entries of a list. */
@@ -120,7 +125,7 @@ export class FreeLists {
     const at = cells[list << 2];
     const entry = cells[at];
     const page = entry & PAGE_MASK;
-    if (entry < 0) cells[REPORTED_PAGES] -= 1 << order;
+    if (entry < 0) this.#unmark(order);
     cells[this.wordOf(page, order)] = 0;
     this.#leaveHead(list, at);
     return page;
@@ -132,7 +137,7 @@ export class FreeLists {
     const at = word >>> STATE_BITS;
     const chunk = at >>> CHUNK_BITS;
     const list = cells[(chunk << 2) + OWNER];
-    if (cells[at] < 0) cells[REPORTED_PAGES] -= 1 << order;
+    if (cells[at] < 0) this.#unmark(order);
     if (at === cells[list << 2]) return this.#leaveHead(list, at);
     if (at === cells[(list << 2) | TAIL]) return this.#leaveTail(list, at);
     cells[at] = GAP;
@@ -155,6 +160,20 @@ export class FreeLists {
   /** The first page of a list, or -1. */
   first(list: number): number {
     return this.count(list) === 0 ? -1 : this.cells[this.cells[list << 2]] & PAGE_MASK;
+  }
+
+  /** The last page of a list, or -1. */
+  last(list: number): number {
+    return this.count(list) === 0 ? -1 : this.cells[this.cells[(list << 2) | TAIL]] & PAGE_MASK;
+  }
+
+  /** The page before a free block on its list, or -1 at the head. */
+  previous(page: number, order: number): number {
+    const { cells } = this;
+    let at = this.#placeOf(page, order);
+    if (at === cells[4 * this.listOf(page, order)]) return -1;
+    do at = this.#stepBack(at); while (cells[at] === GAP);
+    return cells[at] & PAGE_MASK;
   }
 
   /** The page after a free block on its list, or -1 at the end. */
@@ -221,6 +240,7 @@ export class FreeLists {
     if (this.cells[at] < 0) return;
     this.cells[at] |= ~PAGE_MASK;
     this.cells[REPORTED_PAGES] += 1 << order;
+    this.cells[REPORTED_BLOCKS + order]++;
   }
 
   /** The list on which a free block stands. */
@@ -272,6 +292,18 @@ export class FreeLists {
   #step(at: number): number {
     if ((at & CHUNK_MASK) !== CHUNK_MASK) return at + 1;
     return this.cells[((at >>> CHUNK_BITS) << 2) + AFTER] * CHUNK_ENTRIES;
+  }
+
+  /** The place before another one, gaps included. */
+  #stepBack(at: number): number {
+    if ((at & CHUNK_MASK) !== 0) return at - 1;
+    return this.cells[((at >>> CHUNK_BITS) << 2) + BEFORE] * CHUNK_ENTRIES + CHUNK_MASK;
+  }
+
+  /** A block that was marked Reported leaves its list. */
+  #unmark(order: number): void {
+    this.cells[REPORTED_PAGES] -= 1 << order;
+    this.cells[REPORTED_BLOCKS + order]--;
   }
 
   #leaveHead(list: number, at: number): void {

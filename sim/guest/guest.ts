@@ -61,6 +61,8 @@ export class Guest {
   #allocNs: number;
   #freeNs: number;
   #source: PageSource;
+  /** The CPU that frees just now. */
+  #freeingCpu: number = NONE;
   #kswapd: Kswapd | undefined;
   /** What the policy's work on blocks that came back took, and no row carries yet, ns. */
   #returnedNs = 0;
@@ -210,10 +212,29 @@ export class Guest {
     return this.#writes.zero(pfn, ORDER_PAGES[order], NONE);
   }
 
+  /**
+   * Takes a block for the driver as any task would get it: zones in their order, watermarks, per-CPU lists. Its first page, or
+   * -1; its zone is in {@link takenZone}.
+   */
+  takeForDriver(order: number, migratetype: number, cpu: number): number {
+    return this.#source.take(order, migratetype, -1, cpu);
+  }
+
+  /** The zone of the pages taken last. */
+  get takenZone(): Zone {
+    return this.zones[this.#source.zone];
+  }
+
   /** A block of the driver is free again. */
   releaseHeld(zone: Zone, pfn: number, order: number): void {
     this.heldPages -= ORDER_PAGES[order];
     zone.free(pfn, order);
+  }
+
+  /** Pages that the driver took with {@link takeForDriver} go back the way of any free; the policy hears of blocks. */
+  freeForDriver(zone: Zone, pfn: number, order: number, cpu: number): void {
+    this.heldPages -= ORDER_PAGES[order];
+    this.#source.free(zone, pfn, order, cpu);
   }
 
   /** Calls `visit` for every allocation, by ascending handle. */
@@ -281,7 +302,9 @@ export class Guest {
   /** Frees a block, with its row; returns the time it takes, ns. */
   #giveBack(zone: Zone, pfn: number, order: number, cpu: number): number {
     this.#judge.release(pfn, ORDER_PAGES[order]);
+    this.#freeingCpu = cpu;
     this.#source.free(zone, pfn, order, cpu);
+    this.#freeingCpu = NONE;
     const costNs = this.#freeNs + this.#returnedNs;
     this.#returnedNs = 0;
     this.#trace.write(Event.free, pfn, ORDER_PAGES[order], order, zone.index, NONE, NONE, costNs, this.index, cpu);
@@ -292,6 +315,6 @@ export class Guest {
   #returnBlock(zone: Zone, pfn: number, merged: number): void {
     if (merged < this.#freeOrderMin) return;
     const head = Math.floor(pfn / ORDER_PAGES[merged]) * ORDER_PAGES[merged];
-    this.#returnedNs += this.#policy.onFree!(zone, head, merged) ?? 0;
+    this.#returnedNs += this.#policy.onFree!(zone, head, merged, this.#freeingCpu) ?? 0;
   }
 }

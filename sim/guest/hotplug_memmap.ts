@@ -130,7 +130,7 @@ export class Memmap {
     const merged = zone.free(pfn, order);
     let ns = costs.freeNs;
     if (policy.onFree !== undefined && merged >= (policy.freeOrderMin ?? 0)) {
-      ns += policy.onFree(zone, Math.floor(pfn / ORDER_PAGES[merged]) * ORDER_PAGES[merged], merged) ?? 0;
+      ns += policy.onFree(zone, Math.floor(pfn / ORDER_PAGES[merged]) * ORDER_PAGES[merged], merged, -1) ?? 0;
     }
     trace.write(Event.free, pfn, pages, order, zone.index, NONE, NONE, ns, index, NONE);
     return ns;

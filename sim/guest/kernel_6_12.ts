@@ -27,11 +27,12 @@ function claim(zone: KernelZone, order: number, migratetype: number, flags: Allo
 
 /** Retypes the pageblocks of a block and takes its lowest pages; the rest goes to the lists of the new type. */
 function claimWhole(lists: Allocator, head: number, current: number, order: number, migratetype: number): number {
+  const reported = staysReported(lists, head, current);
   lists.remove(head, current);
   for (let page = head; page < head + ORDER_PAGES[current]; page += PAGEBLOCK_PAGES) {
     lists.setPageblockType(page, migratetype);
   }
-  expand(lists, head, current, order, migratetype);
+  expand(lists, head, current, order, migratetype, reported);
   return head;
 }
 
@@ -69,19 +70,34 @@ function steal(lists: Allocator, order: number, migratetype: number): number {
     const type = suitableType(lists, current, migratetype);
     if (type < 0) continue;
     const head = lists.first(current, type);
+    const reported = staysReported(lists, head, current);
     lists.remove(head, current);
-    expand(lists, head, current, order, type);
+    expand(lists, head, current, order, type, reported);
     return head;
   }
   return -1;
 }
 
 /** Puts all but the lowest 2^order pages of a block that was taken on the lists of a type, upper halves first. */
-function expand(lists: Allocator, head: number, current: number, order: number, migratetype: number): void {
+function expand(
+  lists: Allocator,
+  head: number,
+  current: number,
+  order: number,
+  migratetype: number,
+  reported: boolean,
+): void {
   while (current > order) {
     current--;
-    lists.insert(head + ORDER_PAGES[current], current, migratetype, false);
+    const rest = head + ORDER_PAGES[current];
+    lists.insert(rest, current, migratetype, false);
+    if (reported) lists.setReported(rest, current);
   }
+}
+
+/** Whether what is left of a block that is about to be split stays Reported. */
+function staysReported(lists: Allocator, head: number, order: number): boolean {
+  return lists.propagatesReported === true && lists.isReported(head, order);
 }
 
 /** The 6.12 generation. */

@@ -4,7 +4,7 @@
  *
  * | cells | what |
  * |---|---|
- * | 0 to 255 | four for each list: head, tail, entries, chunks; then the pages on the lists, and those marked Reported |
+ * | 0 to 255 | four for each list: head, tail, entries, chunks; then the pages on the lists, those marked Reported, and the blocks of each order so marked |
  * | 256 to the arena | four for each chunk: live entries, list, next and previous chunk |
  * | the arena | the entries of the lists, 1024 in each chunk; place / 1024 is the number of the chunk |
  * | pair words | one word for each pair of pages: 4 bits of state, 28 bits of place |
@@ -41,6 +41,8 @@ export const LAYOUT = {
   FREE_PAGES: 4 * LISTS,
   /** Pages of the blocks that are marked Reported. */
   REPORTED_PAGES: 4 * LISTS + 1,
+  /** Blocks that are marked Reported, a cell for each order from here on. */
+  REPORTED_BLOCKS: 4 * LISTS + 2,
   /** Where the chunks are described. */
   CHUNKS,
   /** Entries of a chunk, without gaps. */

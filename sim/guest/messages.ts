@@ -7,6 +7,10 @@ export interface SizedEncoding {
   sizeOf(ranges: readonly Range[]): number;
   /** Whether the range can be said in the encoding. */
   accepts(range: Range): boolean;
+  /** Pieces of memory that a message of these ranges consists of, where there is a limit to them. */
+  descriptorsOf?(ranges: readonly Range[]): number;
+  /** Most pieces of memory of one message. */
+  readonly descriptorsMax?: number;
 }
 
 /**
@@ -14,8 +18,14 @@ export interface SizedEncoding {
  * own (a list of pages) a range may be cut in two to fill a message; elsewhere only one that does not fit alone is cut.
  * Throws RangeError when not even one page fits.
  */
-export function* messagesOf(ranges: readonly Range[], limit: number, encoding: SizedEncoding): Generator<Range[]> {
-  const fits = (message: readonly Range[]) => encoding.sizeOf(message) <= limit;
+export function* messagesOf(
+  ranges: readonly Range[],
+  limit: number,
+  encoding: SizedEncoding,
+  descriptorsMax = encoding.descriptorsMax ?? Infinity,
+): Generator<Range[]> {
+  const fits = (message: readonly Range[]) =>
+    encoding.sizeOf(message) <= limit && (encoding.descriptorsOf?.(message) ?? 1) <= descriptorsMax;
   if (ranges.length > 0 && fits(ranges)) {
     yield [...ranges];
     return;

@@ -1,10 +1,13 @@
 /** What a policy and a workload say of themselves, so that a registry and the assembly can work with them. */
 import type { Options } from "../core/options.ts";
+import type { Random } from "../core/random.ts";
 import type { Sim } from "../core/sim.ts";
 import type { Worker } from "../core/worker.ts";
 import type { Costs } from "../host/costs.ts";
+import type { Host } from "../host/host.ts";
 import type { Driver } from "./driver.ts";
 import type { Workload, WorkloadContext } from "./operations.ts";
+import type { Future } from "./future.ts";
 import type { HintingPolicy } from "./policy.ts";
 import type { Zone } from "./zone.ts";
 
@@ -20,10 +23,28 @@ export interface PolicyContext {
   readonly worker: Worker;
   /** What things cost, ns. */
   readonly costs: Costs;
+  /** Virtual CPUs of the guest. */
+  readonly vcpus: number;
+  /** Page frame after the last that the guest has or may get (`max_pfn`). */
+  readonly maxPfn: number;
+  /** The host itself, for upper bounds that no message limits. A design that could be built never uses it. */
+  readonly host: Host;
+  /** A random stream of the policy's own, by name. */
+  readonly random: (name: string) => Random;
+  /** What a rehearsal of the run knows, for plug-ins that need `future`; asked for when the run starts. */
+  readonly future?: (() => Future) | undefined;
 }
 
 /** Something a plug-in cannot run without. The assembly refuses a combination that lacks it. */
-export type Need = "requests";
+export type Need = "requests" | "future";
+
+/** A case of the conformance suite (`tests/policies/conformance`) that a policy cannot pass. */
+export interface SkippedCase {
+  /** Name of the case. */
+  readonly case: string;
+  /** Why the policy cannot pass it, a sentence without a full stop. */
+  readonly reason: string;
+}
 
 /** A policy as the registry holds it; made by {@link policyPlugin}. */
 export interface PolicyPlugin {
@@ -35,8 +56,12 @@ export interface PolicyPlugin {
   readonly source: string;
   /** Its options. */
   readonly options: Options<unknown>;
-  /** What it needs; `requests` means that the host asks for its passes. */
+  /** What it needs; `requests` means that the host asks for its passes, `future` a rehearsal of the run. */
   readonly needs: readonly Need[];
+  /** The queue that its driver uses when it names none, `request` unless told; a VMM gives each a size of its own. */
+  readonly queue?: string;
+  /** Cases of the conformance suite that it cannot pass; the suite refuses one that it does pass. */
+  readonly skip?: readonly SkippedCase[];
   /** Makes one for a guest. */
   create(context: PolicyContext, options: unknown): HintingPolicy;
 }
@@ -48,6 +73,8 @@ export function policyPlugin<O>(plugin: {
   readonly source: string;
   readonly options: Options<O>;
   readonly needs?: readonly Need[];
+  readonly queue?: string;
+  readonly skip?: readonly SkippedCase[];
   readonly create: (context: PolicyContext, options: O) => HintingPolicy;
 }): PolicyPlugin {
   return {

@@ -116,6 +116,21 @@ export class SparseLists implements Allocator {
     this.#table.remove(section);
   }
 
+  /** Whether the remainders of a Reported block stay Reported; see {@link Allocator.propagatesReported}. */
+  get propagatesReported(): boolean {
+    return this.#lists.propagatesReported;
+  }
+
+  /** Sets whether they do. */
+  set propagatesReported(on: boolean) {
+    this.#lists.propagatesReported = on;
+  }
+
+  /** Free blocks of an order that are marked Reported, all migratetypes. */
+  nrReported(order: number): number {
+    return this.#lists.nrReported(order);
+  }
+
   /** Free blocks of an order, all migratetypes. */
   nrFree(order: number): number {
     return this.#lists.nrFree(order);
@@ -148,6 +163,16 @@ export class SparseLists implements Allocator {
   /** The head of a list, or -1. */
   first(order: number, migratetype: number): number {
     return this.#pfnOf(this.#lists.first(order, migratetype));
+  }
+
+  /** The tail of a list, or -1. */
+  last(order: number, migratetype: number): number {
+    return this.#pfnOf(this.#lists.last(order, migratetype));
+  }
+
+  /** The block before `pfn` on its list, or -1 at the head. */
+  previous(pfn: number, order: number): number {
+    return this.#pfnOf(this.#lists.previous(this.#pageOf(pfn), order));
   }
 
   /** The block after `pfn` on its list, or -1 at the end. */

@@ -168,7 +168,8 @@ export class Vcpus {
   *#memoryMayReturn(order: number): Task<boolean> {
     const guest = this.#guest;
     if (guest.policy.onPressure !== undefined && (yield* guest.policy.onPressure(order))) return true;
-    if (guest.isolatedPages + guest.heldPages === 0 && !guest.marksBoosted) return false;
+    const heldPages = guest.policy.keepsHeld ? 0 : guest.heldPages;
+    if (guest.isolatedPages + heldPages === 0 && !guest.marksBoosted) return false;
     yield guest.returned;
     return true;
   }

@@ -167,11 +167,11 @@ export class Zone implements ReservingZone, FreeCounts {
   }
 
   /**
-   * Puts an isolated block back to the tail of the list of its pageblock's present type (`__putback_isolated_page`) and, when
-   * asked, marks it Reported unless it merged. Returns the order of the block it is in now.
+   * Puts an isolated block back to the tail of the list of its pageblock's present type (`__putback_isolated_page`), or as any
+   * free would, and marks it Reported, when asked, unless it merged. Returns the order of the block it is in now.
    */
-  putBack(pfn: number, order: number, reported: boolean): number {
-    const merged = this.allocator.free(pfn, order, this.allocator.pageblockType(pfn), true);
+  putBack(pfn: number, order: number, reported: boolean, toTail = true): number {
+    const merged = this.allocator.free(pfn, order, this.allocator.pageblockType(pfn), toTail);
     if (reported && merged === order) this.allocator.setReported(pfn, order);
     return merged;
   }

@@ -56,6 +56,12 @@ export interface BackingParts {
   readonly pages: number;
   /** Index of the guest, for its rows. */
   readonly guest: number;
+  /**
+   * Whether discards are inhibited, so that pages which a message gives away stay and none is given back: with VFIO, which pins
+   * the guest's memory, while postcopy comes in, and during a background snapshot (QEMU `ram_block_discard_disable`,
+   * `qemu_balloon_inhibit`). What a message says of the migration stream is still heard.
+   */
+  readonly inhibited?: boolean;
 }
 
 /** The backing of one guest. */
@@ -118,7 +124,9 @@ export class Backing implements Host {
 
   /** Does what a message allows with one range; see {@link Host.apply}. */
   apply(action: HostAction, pfn: number, count: number, message: number, extraNs: number): number {
-    const { trace, costs, guest } = this.#parts;
+    const { trace, costs, guest, inhibited } = this.#parts;
+    // No row: nothing happens to the pages. The time of taking the message passes all the same.
+    if (inhibited && action !== "skip") return extraNs;
     if (action === "reclaim") return this.#reclaim(pfn, count, message, extraNs);
     const skip = action === "skip";
     const ns = extraNs + (skip ? costs.skipNs : costs.giveBackNs);

@@ -47,6 +47,8 @@ export interface CostTable {
   readonly kickNs: Cost;
   /** Transport: one exit to the host and back. */
   readonly exitNs: Cost;
+  /** Transport: one access to the device's configuration space, which the VMM itself handles. */
+  readonly configNs: Cost;
   /** Transport: from the notification until the host thread runs. */
   readonly hostWakeNs: Cost;
   /** Transport: delivering an interrupt. */
@@ -114,6 +116,7 @@ const ASSUMED = {
     "assumed",
     "exit handled in the kernel; 1000-1600 cycles bare (kvm-unit-tests), plus eventfd",
   ),
+  configNs: cost(5000, 2000, 20000, "assumed", "exit to userspace: the register file, the big lock, and back"),
   hostWakeNs: cost(10000, 5000, 50000, "assumed", "wake-up of the main loop thread"),
   interruptNs: cost(1200, 500, 5000, "assumed", "MSI-X through irqfd, without posted interrupts"),
   guestWakeNs: cost(10000, 5000, 50000, "assumed", "wake-up of the waiting task, with HLT exit"),
@@ -128,6 +131,7 @@ const e5: CostProfile = {
   summary: "Xeon E5, QEMU and guest kernels of 2016 (Liang Li's and Wei Wang's measurements of the virtio balloon)",
   costs: {
     ...ASSUMED,
+    configNs: cost(0, 0, 5000, "derived", "the two accesses of a balloon message are part of its 393 us round trip"),
     allocNs: cost(146, 90, 150, "derived", "6.5 % of 4126 ms over 7 GiB of pages (v3 4/7, 21 Oct 2016)"),
     freeNs: cost(90, 80, 120, "assumed", "order-0 free, 90 ns on Xeon Gold 5320 (llfree-bench)"),
     messageNs: cost(

@@ -2,32 +2,31 @@
  * The indices of a split virtqueue (virtio specification, split ring): descriptors, available and used index, and the
  * suppression of notifications both ways. The payload stays outside; a buffer is named by its id.
  */
+import { DESCRIPTOR_BYTES, needsEvent, type Ring, RING_SIZE_MAX, type RingBuffer } from "./ring.ts";
 
 const WRAP = 0x10000;
 
+/** Bytes of a page, to which the legacy layout aligns the used ring. */
+const PAGE_BYTES = 4096;
+
 /**
- * Whether the other side asked to be notified when the ring index moved from `old` to `next` (VIRTIO_F_EVENT_IDX,
- * `vring_need_event` in include/uapi/linux/virtio_ring.h). All three are 16-bit indices.
- *
- * ```ts
- * import { needsEvent } from "./split_ring.ts";
- * if (!needsEvent(4, 5, 4)) throw new Error("index 5 passes event 4");
- * if (needsEvent(4, 7, 6)) throw new Error("event 4 was passed before");
- * ```
+ * Memory of a legacy split ring, bytes: the used ring begins on a page of its own (`vring_size` in
+ * include/uapi/linux/virtio_ring.h), so 128 descriptors take 4096 + 1030 bytes.
  */
-export function needsEvent(event: number, next: number, old: number): boolean {
-  return ((next - event - 1) & 0xffff) < ((next - old) & 0xffff);
+export function legacySplitBytes(size: number): number {
+  const first = DESCRIPTOR_BYTES * size + 2 * (3 + size);
+  return Math.ceil(first / PAGE_BYTES) * PAGE_BYTES + 6 + 8 * size;
 }
 
 /** A split ring of `size` descriptors. */
-export class SplitRing {
+export class SplitRing implements Ring {
   /** Descriptors, a power of two up to 32,768. */
   readonly size: number;
   /** Whether notifications are suppressed by index (EVENT_IDX) or by flag. */
   readonly eventIndex: boolean;
   #free: number;
-  #available: { id: number; descriptors: number }[] = [];
-  #used: { id: number; descriptors: number }[] = [];
+  #available: RingBuffer[] = [];
+  #used: RingBuffer[] = [];
   #availIndex = 0;
   #usedIndex = 0;
   /** The device wants to know when the available index passes this one. */
@@ -39,12 +38,20 @@ export class SplitRing {
 
   /** An empty ring. Throws RangeError unless `size` is a power of two from 1 to 32,768. */
   constructor(size: number, eventIndex: boolean) {
-    if (!(size >= 1 && size <= 32768) || size % 1 !== 0 || (size & (size - 1)) !== 0) {
+    if (!(size >= 1 && size <= RING_SIZE_MAX) || size % 1 !== 0 || (size & (size - 1)) !== 0) {
       throw new RangeError(`A split ring has a power of two from 1 to 32768 descriptors, not ${size}`);
     }
     this.size = size;
     this.eventIndex = eventIndex;
     this.#free = size;
+  }
+
+  /**
+   * Memory of descriptors, available ring and used ring with their event indices, 26 bytes a descriptor and 12 (virtio
+   * specification, split-ring.tex); see {@link legacySplitBytes} for the older layout.
+   */
+  get bytes(): number {
+    return DESCRIPTOR_BYTES * this.size + (6 + 2 * this.size) + (6 + 8 * this.size);
   }
 
   /** Descriptors that no buffer uses. */
@@ -55,6 +62,11 @@ export class SplitRing {
   /** Buffers that the device has not taken. */
   get availableCount(): number {
     return this.#available.length;
+  }
+
+  /** Buffers that the device gave back and the driver has not collected. */
+  get usedCount(): number {
+    return this.#used.length;
   }
 
   /** The driver adds a buffer; true when the device wants to be notified. Throws RangeError when it does not fit. */
@@ -70,19 +82,19 @@ export class SplitRing {
   }
 
   /** The device takes the next buffer, or undefined; while it works it does not want notifications. */
-  take(): { id: number; descriptors: number } | undefined {
+  take(): RingBuffer | undefined {
     this.#deviceWatches = false;
     return this.#available.shift();
   }
 
-  /** The device is about to sleep and wants to know of the next buffer. */
+  /** The device wants to know of the next buffer. */
   watchAvailable(): void {
     this.#deviceWatches = true;
     this.#availEvent = this.#availIndex;
   }
 
   /** The device gives a buffer back; true when the driver wants an interrupt. */
-  finish(buffer: { id: number; descriptors: number }): boolean {
+  finish(buffer: RingBuffer): boolean {
     this.#used.push(buffer);
     const old = this.#usedIndex;
     this.#usedIndex = (old + 1) % WRAP;

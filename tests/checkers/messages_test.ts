@@ -48,7 +48,8 @@ Deno.test("messages: rows that name a message that was not sent, or none", () =>
     assert.equal(problems.length, 1);
     assert.match(problems[0], new RegExp(`^Row ${rowOf(event)} at .*: ${event} for message 2, which was not sent\\.$`));
     const { message: _, ...nameless } = GOOD[rowOf(event) - 1];
-    const allowed = event === "drop";
+    // An exit for the configuration space belongs to no message; only a host that is told nothing discards without one.
+    const allowed = event === "drop" || event === "exit";
     assert.equal(problemsOf(changed(event, () => nameless)).length, allowed ? 0 : 1, event);
   }
 });
@@ -58,4 +59,20 @@ Deno.test("messages: the host works on a message after its ack", () => {
   assert.deepEqual(problemsOf(late), [
     `Row ${rowOf("putBack") + 1} at 460 ns: discard for message 1 after its ack.`,
   ]);
+});
+
+Deno.test("messages: an oracle discards without messages, and then its guest sends none", () => {
+  const unasked: Row = { event: "discard", pfn: 0, pages: 1 };
+  const sent: Row[] = [{ event: "send", pages: 1, message: 1 }, { event: "ack", message: 1 }];
+  const later = (rows: readonly Row[], timeNs: number) => rows.map((row): Row => ({ ...row, timeNs }));
+  assert.deepEqual(problemsOf([unasked, { ...unasked, pfn: 1 }, ...later([unasked], 5)]), []);
+  // Whether memory goes offline is known when the instant is over.
+  assert.deepEqual(problemsOf([...sent, unasked, ...later([{ event: "alloc", pfn: 9, pages: 1 }], 5)]), [
+    "Row 4 at 5 ns: discard of page 0 of guest 0 before, for no message.",
+  ]);
+  assert.deepEqual(problemsOf([unasked, ...later(sent, 5)]), [
+    "Row 2 at 5 ns: guest 0 sends messages, and pages of it are discarded without one.",
+  ]);
+  // Another guest may be told of.
+  assert.deepEqual(problemsOf([unasked, ...later(sent, 5).map((row): Row => ({ ...row, guest: 1 }))]), []);
 });

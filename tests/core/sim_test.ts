@@ -195,7 +195,7 @@ Deno.test("a run ends with its reason: until moves the clock, limit and pause go
     ["until", 20], // the limit is included
     ["limit", 30],
     ["limit", 30],
-    ["until", 45], // nothing is left up to 45: that is told, not that the limit of events was reached as well
+    ["limit", 40], // time stands still at the last event, so that whoever looks there can end there
     ["until", 45],
     ["until", 45], // a limit before now moves nothing
     ["paused", 60],

@@ -94,14 +94,11 @@ for (const kernel of ["6.1", "6.12"]) {
 
 Deno.test("memory comes and goes under every policy and on every backing, and checkers find nothing", async () => {
   const events = [{ ...ADDED, zone: "alternating" }, { at: "2s", remove: "512MiB" }, { at: "3s", add: "256MiB" }];
-  for (const { name } of policies) {
-    const requests = name.startsWith("free") || name === "none" ? {} : { requests: { every: "300ms" } };
+  const wanted = { requests: { every: "300ms" }, action: "reclaim", isolate: true };
+  for (const { name, options } of policies) {
+    const own = Object.fromEntries(Object.entries(wanted).filter(([key]) => key in options.fields));
     for (const backing of ["4k", "thp", "hugetlb"]) {
-      const policy = {
-        kind: name,
-        ...requests,
-        ...("requests" in requests ? { action: "reclaim", isolate: true } : {}),
-      };
+      const policy = { kind: name, ...own };
       const machine = { initOnAlloc: false, keepMarks: true, perCpu: true, reserved: "auto" };
       const result = await run(scenario(events, machine, { policy, host: { backing } }));
       assert.ok(rowsOf(result, "online_pages").length >= 10);

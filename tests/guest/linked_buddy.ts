@@ -78,6 +78,27 @@ export class LinkedBuddy implements Allocator {
     return this.#nrFree[order];
   }
 
+  /** Free blocks of an order that are marked Reported. */
+  nrReported(order: number): number {
+    let blocks = 0;
+    for (let type = 0; type < MIGRATETYPE_COUNT; type++) {
+      for (let pfn = this.first(order, type); pfn >= 0; pfn = this.next(pfn, order)) {
+        if (this.isReported(pfn, order)) blocks++;
+      }
+    }
+    return blocks;
+  }
+
+  /** The tail of a list, or -1. */
+  last(order: number, migratetype: number): number {
+    return this.#pfnOrEnd(this.#prev[this.#sentinel(order, migratetype)]);
+  }
+
+  /** The block before `pfn` on its list, or -1 at the head. */
+  previous(pfn: number, order: number): number {
+    return this.#pfnOrEnd(this.#prev[this.#node(pfn, order)]);
+  }
+
   /** Takes pages, smallest block first; the upper halves of a split go to the head (`__rmqueue_smallest`, `expand`). */
   alloc(order: number, migratetype: number): number {
     for (let current = order; current < ORDERS; current++) {

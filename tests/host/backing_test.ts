@@ -18,7 +18,7 @@ class Bench {
   #rows: Row[] = [];
   overruns = 0;
 
-  constructor(kind: BackingKind, pages = 4096, bytes = Infinity) {
+  constructor(kind: BackingKind, pages = 4096, bytes = Infinity, inhibited = false) {
     const read = (rows: TraceRows) => {
       for (let i = 0; i < rows.count; i++) {
         const event = EVENTS[rows.event[i]];
@@ -31,7 +31,7 @@ class Bench {
     this.memory = new HostMemory(bytes, () => void this.overruns++);
     this.judge = new Judge(pages);
     const { memory, judge } = this;
-    this.backing = new Backing({ trace: this.#trace, memory, judge, costs: xeon, kind, pages, guest: 3 });
+    this.backing = new Backing({ trace: this.#trace, memory, judge, costs: xeon, kind, pages, guest: 3, inhibited });
   }
 
   /** The rows since the last time. */
@@ -184,6 +184,22 @@ Deno.test("skip and give_back cost 300 ns a range and drop nothing; a touch and 
   assert.equal(backing.residentBytes, 100 * 4096);
 });
 
+Deno.test("inhibited: a reclaim and a give_back do nothing and write nothing, a skip is heard; the message's time remains", () => {
+  for (const kind of BACKINGS) {
+    const { backing, judge, rows } = bound(kind, 4096, true);
+    judge.own(0, 1024);
+    judge.write(0, 1024);
+    backing.touch(0, 1024, true, 0);
+    rows();
+    assert.equal(backing.apply("reclaim", 0, 512, 1, 700), 700);
+    assert.equal(backing.apply("give_back", 0, 512, 2, 0), 0);
+    assert.deepEqual([rows(), backing.residentBytes], [[], 1024 * 4096]);
+    assert.equal(backing.apply("skip", 0, 512, 3, 7), 307);
+    assert.deepEqual(rows(), [["skip", 0, 512, 3, 307]]);
+    assert.equal(backing.skippedPages, 512);
+  }
+});
+
 Deno.test("populating at the start costs nothing, makes whole 2 MiB huge, and fills a pool page in full", () => {
   const expected: Record<BackingKind, [resident: number, discardNs: number]> = {
     "4k": [1400, 1563 + 512 * 1918],
@@ -297,7 +313,11 @@ Deno.test("residency and time agree with a set of pages, for every backing; rows
 });
 
 /** A bench whose methods can be taken apart. */
-function bound(kind: BackingKind, pages?: number): { backing: Backing; judge: Judge; rows: () => Row[] } {
-  const bench = new Bench(kind, pages);
+function bound(
+  kind: BackingKind,
+  pages?: number,
+  inhibited = false,
+): { backing: Backing; judge: Judge; rows: () => Row[] } {
+  const bench = new Bench(kind, pages, Infinity, inhibited);
   return { backing: bench.backing, judge: bench.judge, rows: () => bench.rows() };
 }

@@ -114,6 +114,30 @@ Deno.test("a block that merges while it is put back stays unreported and is repo
   assert.equal(harness.zone.allocator.reportedPages, 63 * 1024);
 });
 
+Deno.test("a walk visits Reported blocks to skip them, and hooks are counted and may cost time", () => {
+  const harness = new Harness({
+    blocks: blocksOf(64, 10),
+    pages: 65 * 1024,
+    policy: freePageReporting,
+    options: { hookNs: 5 },
+  });
+  harness.policy.start!();
+  harness.run();
+  // 64 blocks and a budget of one: 32 are reported, the list turned, 32 more, turned, and the walk skips the first 32 of them.
+  const skipped = harness.policy.counters!().nodes_skipped;
+  harness.guest.allocations.put(1, 64 * 1024, 9, 0);
+  harness.guest.free(1, 0);
+  harness.run();
+  // The list of order 10 is walked once: all 64 are Reported.
+  assert.deepEqual(harness.policy.counters!(), {
+    hooks: 1,
+    hook_ns: 5,
+    nodes_skipped: skipped + 64,
+    duplicate_reports: 0,
+    duplicate_pages: 0,
+  });
+});
+
 Deno.test("a smaller order is reported when the option says so", () => {
   const harness = new Harness({
     blocks: blocksOf(40, 5, true),

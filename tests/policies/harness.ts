@@ -1,6 +1,7 @@
 /** A small machine for tests of policies: one guest, one policy, no workload; rows are kept as objects. */
 import { encodings } from "../../sim/abi/mod.ts";
 import { parseOptions } from "../../sim/core/options.ts";
+import { randomStream } from "../../sim/core/random.ts";
 import { Sim } from "../../sim/core/sim.ts";
 import { EVENTS, Trace, type TraceRows } from "../../sim/core/trace.ts";
 import { Worker } from "../../sim/core/worker.ts";
@@ -47,13 +48,17 @@ export interface HarnessOptions {
   encodingOptions?: Readonly<Record<string, string>>;
   ring?: number;
   watermarks?: { min: number; low: number; high: number };
+  /** Where the zones but the last one end; one zone unless told. */
+  zoneEnds?: readonly number[];
 }
 
 /** One guest with a policy. */
 export class Harness {
   readonly rows: Row[] = [];
   readonly sim: Sim;
+  /** The first zone. */
   readonly zone: Zone;
+  readonly zones: readonly Zone[];
   readonly guest: Guest;
   readonly driver: Driver;
   readonly worker: Worker;
@@ -62,31 +67,33 @@ export class Harness {
   constructor(options: HarnessOptions) {
     const trace = new Trace([{ read: (rows) => this.#keep(rows) }]);
     this.sim = new Sim(trace);
-    const allocator = new Buddy(0, options.pages, MOVABLE);
-    for (const { pfn, order, migratetype } of options.blocks) {
-      allocator.insert(pfn, order, migratetype ?? MOVABLE, true);
-    }
-    this.zone = new Zone({
-      index: 0,
-      name: "Normal",
-      allocator,
-      present: [{ pfn: 0, count: options.pages }],
-      managedPages: options.pages,
-      watermarks: options.watermarks ?? { min: 0, low: 0, high: 0 },
-    });
+    const ends = [...options.zoneEnds ?? [], options.pages];
+    this.zones = ends.map((end, index) => zoneOf(options, index, ends[index - 1] ?? 0, end));
+    this.zone = this.zones[0];
     const costs = costsOf(costProfiles.find(({ name }) => name === "xeon6252-2024")!);
     const judge = new Judge(options.pages);
     const memory = new HostMemory(Infinity, () => {});
     const host = new Backing({ trace, memory, judge, costs, kind: "thp", pages: options.pages, guest: 0 });
-    const { sim, zone } = this;
-    this.guest = new Guest({ sim, index: 0, zones: [zone], host, judge, costs, initOnAlloc: false });
+    const { sim, zones } = this;
+    this.guest = new Guest({ sim, index: 0, zones, host, judge, costs, initOnAlloc: false });
     const transport = new Virtqueue({ sim, host, costs, guest: 0 }, { size: options.ring ?? 128, eventIndex: true });
     const entry = encodings.find(({ name }) => name === (options.encoding ?? "pfn-len"))!;
-    const link = new Link({ sim, encoding: entry.create(options.encodingOptions ?? {}), transport, costs, guest: 0 });
+    const encoding = entry.create(options.encodingOptions ?? {});
+    const link = new Link({ sim, encoding, queue: () => transport, costs, guest: 0 });
     this.driver = new Driver(sim, this.guest, link, costs);
     this.worker = new Worker(sim);
     const { value } = parseOptions(options.policy.options, options.options ?? {}, []);
-    const context = { sim, zones: [zone], driver: this.driver, worker: this.worker, costs };
+    const context = {
+      sim,
+      zones,
+      driver: this.driver,
+      worker: this.worker,
+      costs,
+      vcpus: 1,
+      maxPfn: options.pages,
+      host,
+      random: (name: string) => randomStream(1, 0, name),
+    };
     this.policy = options.policy.create(context, value);
     this.guest.setPolicy(this.policy);
   }
@@ -122,6 +129,22 @@ export class Harness {
       });
     }
   }
+}
+
+/** A zone with those of the blocks that lie in it. */
+function zoneOf({ blocks, watermarks }: HarnessOptions, index: number, start: number, end: number): Zone {
+  const allocator = new Buddy(start, end - start, MOVABLE);
+  for (const { pfn, order, migratetype } of blocks) {
+    if (pfn >= start && pfn < end) allocator.insert(pfn, order, migratetype ?? MOVABLE, true);
+  }
+  return new Zone({
+    index,
+    name: "Normal",
+    allocator,
+    present: [{ pfn: start, count: end - start }],
+    managedPages: end - start,
+    watermarks: watermarks ?? { min: 0, low: 0, high: 0 },
+  });
 }
 
 /** `count` free blocks of one order, next to each other, or with a gap of their own size after each. */

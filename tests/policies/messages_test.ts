@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
+import { bitmapWindows } from "../../policies/bitmap_windows.ts";
 import { perOrder } from "../../policies/per_order.ts";
 import { singleBatch } from "../../policies/single_batch.ts";
+import { singlePassHybrid } from "../../policies/single_pass_hybrid.ts";
+import { spillBatch } from "../../policies/spill_batch.ts";
+import type { PolicyPlugin } from "../../sim/guest/plugin.ts";
 import { blocksOf, type FreeBlock, Harness, type HarnessOptions } from "./harness.ts";
 
 /** Ten blocks of each order, none the buddy of another: 110 blocks, 20,470 pages. */
@@ -122,4 +126,58 @@ Deno.test("a bitmap of 2 MiB granules says what it can and counts the rest", () 
   assert.equal(harness.driver.counters.unencodable, 90);
   // One window: an 8-byte head and one data page.
   assert.equal(bytes(harness), 8 + 4096);
+});
+
+Deno.test("v5 may spin for its answers, as posted: no interrupt, the same messages", () => {
+  const asleep = run({ policy: perOrder });
+  const busy = run({ policy: perOrder, options: { wait: "busy" } });
+  assert.deepEqual([asleep.of("interrupt").length, busy.of("interrupt").length], [11, 0]);
+  const sent = (harness: Harness) => harness.of("send").map(({ pages, bytes }) => [pages, bytes]);
+  assert.deepEqual(sent(busy), sent(asleep));
+});
+
+Deno.test("as posted, v5 keeps a zone lock when a list does not fit: the guest hangs", () => {
+  const options = {
+    policy: perOrder,
+    encoding: "pfn-order",
+    blocks: [{ pfn: 32768, order: 5 }, ...blocksOf(5000, 0, true)],
+  };
+  const posted = run({ ...options, options: { asPosted: true } });
+  assert.equal(
+    posted.sim.haltReason,
+    "the guest hangs: v5 as posted keeps the lock of zone Normal when order 0 does not fit",
+  );
+  assert.deepEqual(posted.of("send").map(({ pages }) => pages), [32]);
+  assert.equal(run(options).sim.haltReason, undefined);
+});
+
+Deno.test("as posted, v5 never says DONE when no block of order 0 is free", () => {
+  const unfinished = (blocks: FreeBlock[], asPosted: boolean) =>
+    run({ policy: perOrder, blocks, options: { asPosted } }).policy.counters!().unfinished_answers;
+  assert.equal(unfinished([{ pfn: 0, order: 3 }], true), 1);
+  assert.equal(unfinished([{ pfn: 0, order: 3 }, { pfn: 64, order: 0 }], true), 0);
+  assert.equal(unfinished([{ pfn: 0, order: 3 }], false), 0);
+});
+
+Deno.test("visits of list nodes on one guest of 4 GiB with 110 free blocks: windows x blocks, or blocks", () => {
+  // 4 GiB are four windows of one bitmap. Four bitmaps are one window. The three that are allocated are unmovable, so they come
+  // out of the largest movable block: of order 10 one each of orders 9 to 3 is left (116 blocks), the one of order 3 is the
+  // second bitmap (115), and the one of order 4 gives the third and leaves one (115).
+  const visits = (policy: PolicyPlugin, options = {}) =>
+    run({ policy, pages: 2 ** 20, options }).driver.counters.walkVisits;
+  assert.deepEqual({
+    "one bitmap": visits(bitmapWindows, { maxBitmaps: 1 }),
+    "four bitmaps": visits(bitmapWindows),
+    "per-order": visits(perOrder),
+    "spill-batch": visits(spillBatch),
+    "single-batch": visits(singleBatch),
+    "single-pass-hybrid": visits(singlePassHybrid),
+  }, {
+    "one bitmap": 4 * 110,
+    "four bitmaps": 115,
+    "per-order": 110,
+    "spill-batch": 110,
+    "single-batch": 110,
+    "single-pass-hybrid": 110,
+  });
 });

@@ -1,98 +1,6 @@
 import assert from "node:assert/strict";
-import { encodings } from "../../sim/abi/mod.ts";
-import { Sim, type Task } from "../../sim/core/sim.ts";
-import { EVENTS, Trace, type TraceRows } from "../../sim/core/trace.ts";
-import type { Costs } from "../../sim/host/costs.ts";
-import type { Host } from "../../sim/host/host.ts";
-import type { Range } from "../../sim/memory/range.ts";
-import { Link } from "../../sim/virtio/link.ts";
-import { DESCRIPTOR_BYTES_MAX, Hypercall, type Transport, type TransportParts } from "../../sim/virtio/transport.ts";
-import { Virtqueue, type VirtqueueOptions } from "../../sim/virtio/virtqueue.ts";
-
-/** Times that can be told apart in a sum. */
-const COSTS = {
-  kickNs: 1,
-  exitNs: 10,
-  hostWakeNs: 100,
-  interruptNs: 2,
-  guestWakeNs: 20,
-  messageNs: 5000,
-  recordNs: 300,
-  decodeWordNs: 0,
-  decodeLineNs: 0,
-  encodeRecordNs: 7,
-  encodeWordNs: 0,
-  encodeLineNs: 0,
-} as Costs;
-
-/** What the host takes for each range beside what it is told to charge. */
-const APPLY_NS = 1000;
-
-/** A row as time, event, message and cost. */
-type Row = [timeNs: number, event: string, message: number, costNs: number];
-
-class Bench {
-  readonly sim: Sim;
-  readonly parts: TransportParts;
-  readonly rows: Row[] = [];
-  /** Ranges that the host was given: time, message, first page. */
-  readonly applied: [timeNs: number, message: number, pfn: number][] = [];
-  readonly #trace: Trace;
-
-  constructor() {
-    const read = (rows: TraceRows) => {
-      for (let i = 0; i < rows.count; i++) {
-        this.rows.push([rows.timeNs[i], EVENTS[rows.event[i]], rows.message[i], rows.costNs[i]]);
-      }
-    };
-    this.#trace = new Trace([{ read }]);
-    const sim = this.sim = new Sim(this.#trace);
-    const host: Host = {
-      residentBytes: 0,
-      apply: (_action, pfn, _count, message, extraNs) => {
-        this.applied.push([sim.now, message, pfn]);
-        return APPLY_NS + extraNs;
-      },
-      touch: () => 0,
-      residentOwnedPages: () => 0,
-      isResident: () => false,
-      residentIn: () => 0,
-    };
-    this.parts = { sim, host, costs: COSTS, guest: 0 };
-  }
-
-  queue(options: VirtqueueOptions): Virtqueue {
-    return new Virtqueue(this.parts, options);
-  }
-
-  link(transport: Transport): Link {
-    const encoding = encodings.find(({ name }) => name === "pfn-len")!.create({});
-    return new Link({ sim: this.sim, encoding, transport, costs: COSTS, guest: 0 });
-  }
-
-  /** Starts a task that waits, then does one thing; notes when that came back. */
-  after(delayNs: number, act: () => Task<unknown>, done?: (timeNs: number) => void): void {
-    const { sim } = this;
-    sim.spawn((function* () {
-      yield delayNs;
-      yield* act();
-      done?.(sim.now);
-    })());
-  }
-
-  run(): Row[] {
-    assert.equal(this.sim.run(Infinity, 100_000), "done");
-    this.#trace.flush();
-    return this.rows;
-  }
-}
-
-/** A message of some bytes, with one range. */
-function message(id: number, bytes = 64, parseNs = 0) {
-  return { id, action: "reclaim" as const, ranges: [{ pfn: id * 100, count: 1 }], bytes, parseNs };
-}
-
-const ONE: Range[] = [{ pfn: 0, count: 512 }, { pfn: 1024, count: 512 }];
+import { DESCRIPTOR_BYTES_MAX, Hypercall } from "../../sim/virtio/transport.ts";
+import { APPLY_NS, Bench, message, ONE } from "./bench.ts";
 
 Deno.test("one message: send, kick, exit, host wake, service, interrupt, guest wake, ack, each at its time", () => {
   for (const eventIndex of [true, false]) {
@@ -132,8 +40,8 @@ Deno.test("a second sender while the device works: no kick for it", () => {
     const bench = new Bench();
     const queue = bench.queue({ size: 8, eventIndex });
     const done: number[] = [];
-    bench.after(0, () => queue.carry(message(1)), (ns) => done.push(ns));
-    bench.after(500, () => queue.carry(message(2)), (ns) => done.push(ns));
+    bench.after(0, () => bench.carry(queue, message(1)), (ns) => done.push(ns));
+    bench.after(500, () => bench.carry(queue, message(2)), (ns) => done.push(ns));
     // The device starts at 1 + 10 + 100 and works 1000 for each.
     assert.deepEqual(bench.run(), [
       [0, "kick", 1, 1],
@@ -150,7 +58,7 @@ Deno.test("two senders at the same instant: with EVENT_IDX one kick, with flags 
   for (const eventIndex of [true, false]) {
     const bench = new Bench();
     const queue = bench.queue({ size: 8, eventIndex });
-    for (const id of [1, 2]) bench.after(0, () => queue.carry(message(id)));
+    for (const id of [1, 2]) bench.after(0, () => bench.carry(queue, message(id)));
     const kicks = bench.run().filter(([, event]) => event === "kick").map(([timeNs, , id]) => [timeNs, id]);
     assert.deepEqual(kicks, eventIndex ? [[0, 1]] : [[0, 1], [0, 2]]);
     assert.deepEqual(bench.applied, [[111, 1, 100], [1111, 2, 200]]);
@@ -164,7 +72,7 @@ Deno.test("buffers used while an interrupt is under way come with it: EVENT_IDX 
     const done: number[] = [];
     // No ranges: the device is done with each at once.
     for (const id of [1, 2, 3]) {
-      bench.after(0, () => queue.carry({ ...message(id), ranges: [] }), (ns) => done.push(ns));
+      bench.after(0, () => bench.carry(queue, { ...message(id), ranges: [] }), (ns) => done.push(ns));
     }
     const interrupts = bench.run().filter(([, event]) => event === "interrupt").map(([timeNs, , id]) => [timeNs, id]);
     assert.deepEqual(interrupts, eventIndex ? [[111, 1]] : [[111, 1], [111, 2], [111, 3]]);
@@ -177,7 +85,7 @@ Deno.test("a full ring blocks the driver until used buffers were collected; noth
     const bench = new Bench();
     const queue = bench.queue({ size: 2, eventIndex });
     const done: [number, number][] = [];
-    for (let id = 1; id <= 5; id++) bench.after(0, () => queue.carry(message(id)), (ns) => done.push([id, ns]));
+    for (let id = 1; id <= 5; id++) bench.after(0, () => bench.carry(queue, message(id)), (ns) => done.push([id, ns]));
     bench.run();
     // Two fit. The first is used at 1111 and collected at 1133, when the third goes in; the device goes on without a pause.
     assert.deepEqual(bench.applied.map(([timeNs, id]) => [timeNs, id]), [
@@ -196,9 +104,9 @@ Deno.test("a message takes a descriptor for each 4 MiB, and waits until it has a
   const queue = bench.queue({ size: 4, eventIndex: true });
   assert.equal(queue.payloadMax, 4 * DESCRIPTOR_BYTES_MAX);
   const done: [number, number][] = [];
-  bench.after(0, () => queue.carry(message(1, 2 * DESCRIPTOR_BYTES_MAX + 1)), (ns) => done.push([1, ns]));
-  bench.after(1, () => queue.carry(message(2, 2 * DESCRIPTOR_BYTES_MAX)), (ns) => done.push([2, ns]));
-  bench.after(2, () => queue.carry(message(3, 0)), (ns) => done.push([3, ns]));
+  bench.after(0, () => bench.carry(queue, message(1, 2 * DESCRIPTOR_BYTES_MAX + 1)), (ns) => done.push([1, ns]));
+  bench.after(1, () => bench.carry(queue, message(2, 2 * DESCRIPTOR_BYTES_MAX)), (ns) => done.push([2, ns]));
+  bench.after(2, () => bench.carry(queue, message(3, 0)), (ns) => done.push([3, ns]));
   bench.run();
   assert.deepEqual(bench.applied.map(([timeNs, id]) => [timeNs, id]), [[111, 1], [1111, 3], [2111, 2]]);
   assert.deepEqual(done, [[1, 1133], [3, 2133], [2, 3133]]);
@@ -210,9 +118,9 @@ Deno.test("a message that comes at the instant in which the device falls asleep 
       const bench = new Bench();
       const queue = bench.queue({ size: 2, eventIndex });
       const done: number[] = [];
-      bench.after(0, () => queue.carry(message(1)), () => done.push(1));
-      bench.after(delay, () => queue.carry(message(2)), () => done.push(2));
-      bench.after(delay + 5, () => queue.carry(message(3)), () => done.push(3));
+      bench.after(0, () => bench.carry(queue, message(1)), () => done.push(1));
+      bench.after(delay, () => bench.carry(queue, message(2)), () => done.push(2));
+      bench.after(delay + 5, () => bench.carry(queue, message(3)), () => done.push(3));
       bench.run();
       assert.deepEqual(done, [1, 2, 3]);
     }
@@ -242,7 +150,7 @@ Deno.test("a link counts what is in flight, limits the payload, and sends nothin
   const results: boolean[] = [];
   bench.after(0, function* () {
     results.push(yield* link.send("reclaim", ONE, 0));
-    link.closing = true;
+    link.close();
     results.push(yield* link.send("reclaim", ONE, 0));
   });
   bench.after(500, function* () {

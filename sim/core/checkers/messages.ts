@@ -6,21 +6,25 @@ import { pagesText, RowChecker } from "./checker.ts";
 /** Message ids are below this; they count up from 1 in each guest. */
 const IDS_MAX = 2 ** 31;
 
-/** Rows of which each names a message; what the host does to pages on its own may name none. */
-const NAMES_MESSAGE: ReadonlySet<number> = new Set([
-  Event.kick,
+/**
+ * Rows of which each names a message. An exit may also be an access to the configuration space; a host that discards without
+ * a message knows the guest's free pages by itself (an oracle), and then the guest sends none.
+ */
+const NAMES_MESSAGE: ReadonlySet<number> = new Set([Event.kick, Event.interrupt, Event.skip, Event.giveBack]);
+const MAY_NAME_MESSAGE: ReadonlySet<number> = new Set([
   Event.exit,
-  Event.interrupt,
   Event.discard,
-  Event.skip,
-  Event.giveBack,
+  Event.drop,
+  Event.nearMiss,
+  Event.violation,
 ]);
-const MAY_NAME_MESSAGE: ReadonlySet<number> = new Set([Event.drop, Event.nearMiss, Event.violation]);
 
 /** The messages of one guest: sets of ids, as compact as sets of pages. */
 interface Messages {
   readonly sent: PageBitmap;
   readonly acked: PageBitmap;
+  /** Whether the host discarded something without a message. */
+  unasked: boolean;
 }
 
 /** A discard that no message asked for. */
@@ -32,8 +36,8 @@ interface Nameless {
 }
 
 /**
- * Every send has exactly one ack, and the host works on a message between the two. Only memory that goes offline in the same
- * instant is discarded without one, by the device that had it.
+ * Every send has exactly one ack, and the host works on a message between the two. Without one only memory is discarded that
+ * goes offline in the same instant, by the device that had it, and what an oracle discards: its guest sends nothing at all.
  */
 export class MessageChecker extends RowChecker {
   /** Its name, for reports. */
@@ -48,7 +52,7 @@ export class MessageChecker extends RowChecker {
     super();
     this.#guests = Array.from(
       { length: guests },
-      () => ({ sent: new PageBitmap(IDS_MAX), acked: new PageBitmap(IDS_MAX) }),
+      () => ({ sent: new PageBitmap(IDS_MAX), acked: new PageBitmap(IDS_MAX), unasked: false }),
     );
   }
 
@@ -75,13 +79,7 @@ export class MessageChecker extends RowChecker {
       });
       if (gone >= 0) this.#nameless.splice(gone, 1);
     } else if (event[i] === Event.end || timeNs[i] > this.#nameless[0].timeNs) {
-      for (const one of this.#nameless) {
-        this.report(
-          rows,
-          i,
-          `discard of ${pagesText(one.pfn, one.pages)} of guest ${one.guest} before, for no message`,
-        );
-      }
+      for (const one of this.#nameless) this.#discardUnasked(rows, i, one);
       this.#nameless = [];
     }
   }
@@ -90,6 +88,21 @@ export class MessageChecker extends RowChecker {
     const id = rows.message[i];
     const guest = this.#guestOf(rows, i);
     if (guest?.sent.setRange(id, 1) === 0) this.report(rows, i, `message ${id} is sent a second time`);
+    if (guest?.unasked) this.#mixed(rows, i);
+  }
+
+  /** What stays in the guest is discarded without a message only by a host that needs none. */
+  #discardUnasked(rows: TraceRows, i: number, { guest, pfn, pages }: Nameless): void {
+    const messages = this.#guests[guest];
+    if (messages === undefined) return;
+    messages.unasked = true;
+    if (messages.sent.count === 0) return;
+    this.report(rows, i, `discard of ${pagesText(pfn, pages)} of guest ${guest} before, for no message`);
+  }
+
+  /** Only an oracle needs no messages. */
+  #mixed(rows: TraceRows, i: number): void {
+    this.report(rows, i, `guest ${rows.guest[i]} sends messages, and pages of it are discarded without one`);
   }
 
   #ack(rows: TraceRows, i: number): void {

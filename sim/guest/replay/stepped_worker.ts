@@ -2,6 +2,7 @@
  * The guest's reporting worker on a clock that only moves when it is told to: a pass runs until a message is on its way, and
  * goes on when the recording says that the message was answered. No step takes time.
  */
+import { randomStream } from "../../core/random.ts";
 import { Signal, Sim, type Task } from "../../core/sim.ts";
 import { Event, Trace, type TraceRows } from "../../core/trace.ts";
 import { Worker } from "../../core/worker.ts";
@@ -49,13 +50,23 @@ export class SteppedWorker {
     const driver = new Driver(sim, guest, this.#link(), costs);
     this.#sim = sim;
     this.#zones = zones;
-    this.#policy = makePolicy({ sim, zones, driver, worker: new Worker(sim), costs });
+    this.#policy = makePolicy({
+      sim,
+      zones,
+      driver,
+      worker: new Worker(sim),
+      costs,
+      vcpus: 1,
+      maxPfn: Math.max(...zones.map(({ endPfn }) => endPfn)),
+      host: NO_HOST,
+      random: (name) => randomStream(1, 0, name),
+    });
   }
 
   /** Begins a pass: runs until its first message, or to its end. */
   begin(): void {
     // Asked already when the pass before asked for another one.
-    this.#policy.onFree?.(this.#zones[0], 0, 0);
+    this.#policy.onFree?.(this.#zones[0], 0, 0, 0);
     this.#run(this.#delayNs);
   }
 
