@@ -51,6 +51,8 @@ export type { Need, PolicyContext, PolicyPlugin, SkippedCase } from "./sim/guest
 export type { HintingPolicy, HostRequest, Posted, SendOptions } from "./sim/guest/policy.ts";
 export type { Requests } from "./sim/guest/requests.ts";
 export type { Watermarks } from "./sim/guest/watermarks.ts";
+export type { ReservingZone } from "./sim/guest/highatomic.ts";
+export type { FreeCounts } from "./sim/guest/watermark_check.ts";
 export type { Zone } from "./sim/guest/zone.ts";
 export type { Cost, CostRole, Costs, CostTable } from "./sim/host/costs.ts";
 export type { Host, HostAction } from "./sim/host/host.ts";

@@ -96,7 +96,8 @@ const fields: { readonly [name in keyof PageHintingOptions]-?: Field<PageHinting
   }),
   asPosted: flag(false, {
     summary: "whether faults of the posted code that change behaviour are kept",
-    source: "Nitesh Narayan Lal v10 (3 Jun 2019) to v12 (12 Aug 2019), as the head of policies/page_hinting.ts lists them",
+    source:
+      "Nitesh Narayan Lal v10 (3 Jun 2019) to v12 (12 Aug 2019), as the head of policies/page_hinting.ts lists them",
   }),
 };
 
