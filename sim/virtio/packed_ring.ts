@@ -7,7 +7,8 @@
  * and skips n. So both sides go round the same ring and stay in step whatever the order in which buffers are used. The payload
  * stays outside; a buffer is named by its id.
  */
-import { DESCRIPTOR_BYTES, type Ring, RING_SIZE_MAX, type RingBuffer } from "./ring.ts";
+import { BufferRing } from "./buffer_ring.ts";
+import { DESCRIPTOR_BYTES, RING_SIZE_MAX } from "./ring.ts";
 
 /** Flags of an event structure: notify always, never, or when one descriptor is passed. */
 const ENABLE = 0;
@@ -28,15 +29,8 @@ interface EventSuppression extends Position {
   flags: number;
 }
 
-/** A packed ring of `size` descriptors. */
-export class PackedRing implements Ring {
-  /** Descriptors, 1 to 32,768, not necessarily a power of two. */
-  readonly size: number;
-  /** Whether notifications are suppressed by descriptor (EVENT_IDX) or by flag alone. */
-  readonly eventIndex: boolean;
-  #free: number;
-  #available: RingBuffer[] = [];
-  #used: RingBuffer[] = [];
+/** A packed ring of `size` descriptors, 1 to 32,768, not necessarily a power of two. */
+export class PackedRing extends BufferRing {
   /** Where the driver writes next, and where the device does. */
   #driver: Position = { offset: 0, wrap: 1 };
   #device: Position = { offset: 0, wrap: 1 };
@@ -49,73 +43,38 @@ export class PackedRing implements Ring {
     if (!(size >= 1 && size <= RING_SIZE_MAX) || size % 1 !== 0) {
       throw new RangeError(`A packed ring has 1 to 32768 descriptors, not ${size}`);
     }
-    this.size = size;
-    this.eventIndex = eventIndex;
-    this.#free = size;
+    super(size, eventIndex);
     const flags = eventIndex ? DESCRIPTOR : ENABLE;
     this.#deviceEvent = { offset: 0, wrap: 1, flags };
     this.#driverEvent = { offset: 0, wrap: 1, flags };
   }
 
   /** Memory of the descriptors and the two event structures. */
-  get bytes(): number {
+  override get bytes(): number {
     return DESCRIPTOR_BYTES * this.size + EVENTS_BYTES;
   }
 
-  /** Descriptors that no buffer uses. */
-  get freeDescriptors(): number {
-    return this.#free;
-  }
-
-  /** Buffers that the device has not taken. */
-  get availableCount(): number {
-    return this.#available.length;
-  }
-
-  /** Buffers that the device gave back and the driver has not collected. */
-  get usedCount(): number {
-    return this.#used.length;
-  }
-
-  /** The driver adds a buffer; true when the device wants to be notified. Throws RangeError when it does not fit. */
-  add(id: number, descriptors: number): boolean {
-    if (descriptors > this.#free) {
-      throw new RangeError(`A buffer of ${descriptors} descriptors does not fit into ${this.#free} free ones`);
-    }
-    this.#free -= descriptors;
-    this.#available.push({ id, descriptors });
-    return this.#pass(this.#driver, descriptors, this.#deviceEvent);
-  }
-
-  /** The device takes the next buffer, or undefined; while it works it does not want notifications. */
-  take(): RingBuffer | undefined {
-    this.#deviceEvent.flags = DISABLE;
-    return this.#available.shift();
-  }
-
   /** The device wants to know of the next buffer. */
-  watchAvailable(): void {
+  override watchAvailable(): void {
     this.#watch(this.#deviceEvent, this.#driver);
   }
 
-  /** The device gives a buffer back; true when the driver wants an interrupt. */
-  finish(buffer: RingBuffer): boolean {
-    this.#used.push(buffer);
-    return this.#pass(this.#device, buffer.descriptors, this.#driverEvent);
-  }
-
-  /** The driver takes the ids of all used buffers; their descriptors are free again. */
-  collect(): number[] {
-    const used = this.#used;
-    this.#used = [];
-    for (const { descriptors } of used) this.#free += descriptors;
-    return used.map(({ id }) => id);
-  }
-
   /** The driver wants (or does not want) to know of the next used buffer. */
-  watchUsed(wanted: boolean): void {
+  override watchUsed(wanted: boolean): void {
     if (wanted) this.#watch(this.#driverEvent, this.#device);
     else this.#driverEvent.flags = DISABLE;
+  }
+
+  protected override added(descriptors: number): boolean {
+    return this.#pass(this.#driver, descriptors, this.#deviceEvent);
+  }
+
+  protected override taking(): void {
+    this.#deviceEvent.flags = DISABLE;
+  }
+
+  protected override finished(descriptors: number): boolean {
+    return this.#pass(this.#device, descriptors, this.#driverEvent);
   }
 
   /** Asks for a notification of the next descriptor that the other side writes. */
