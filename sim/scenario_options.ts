@@ -19,6 +19,7 @@ import { kernels } from "./guest/kernels.ts";
 import { LAYOUT, type LayoutOptions } from "./guest/layout_options.ts";
 import { type BackingKind, BACKINGS } from "./host/backing.ts";
 import { costProfiles } from "./host/costs.ts";
+import { type HostMemslots, hostMemslotsField } from "./host_memslots.ts";
 import { type ShownRow, shownRow } from "./summary_columns.ts";
 import type { AckWait } from "./virtio/link.ts";
 import { type Kicks, type QueueOptions, SIZE_DEFAULT } from "./virtio/queues.ts";
@@ -168,6 +169,8 @@ export interface HostOptions {
   readonly inhibit: boolean;
   /** How long the serving thread is busy with something else before it takes a message, ns. */
   readonly delay: number;
+  /** The guest's memory slots; finding them takes no time when left out. */
+  readonly memslots?: HostMemslots | undefined;
 }
 
 /** The options of `host`. */
@@ -182,6 +185,7 @@ export const HOST: Options<HostOptions> = {
       source: "QEMU virtio_balloon_handle_report, ram_block_discard_is_disabled",
     }),
     delay: duration("0s", { summary: "how long the serving thread does something else before it takes a message" }),
+    memslots: hostMemslotsField,
   },
 };
 

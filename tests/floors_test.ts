@@ -5,7 +5,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ["main.ts", "worker.ts", "mod.ts"],
   ["policies", "workloads"],
   ["sim/cli"],
-  ["sim"],
+  ["sim", "sim/validation"],
   ["sim/virtio"],
   ["sim/guest", "sim/kho", "sim/kvm"],
   ["sim/abi", "sim/host"],

@@ -7,8 +7,8 @@
  *
  * @module
  */
+import { appendBitmap, type Run, setBits } from "../memory/bit_runs.ts";
 import { mergeRanges, ORDER_PAGES, type Range } from "../memory/range.ts";
-import { appendBitmap, type Run, setBits } from "./bits.ts";
 import type { Encoding, EncodingWork } from "./encoding.ts";
 import { type Granule, granuleError, unitPagesOf } from "./granule.ts";
 import { decodeError, getU64, refusePartialRecord, refuseRanges, setU64, viewOf } from "./wire.ts";

@@ -7,8 +7,8 @@
  *
  * @module
  */
+import { appendBitmap, type Run, setBits } from "../memory/bit_runs.ts";
 import { mergeRanges, ORDER_PAGES, type Range } from "../memory/range.ts";
-import { appendBitmap, type Run, setBits } from "./bits.ts";
 import type { Encoding } from "./encoding.ts";
 import { type Granule, granuleError, unitPagesOf } from "./granule.ts";
 import {

@@ -6,8 +6,8 @@
  *
  * @module
  */
+import { appendBitmap, type Run, setBits } from "../memory/bit_runs.ts";
 import { mergeRanges, type Range } from "../memory/range.ts";
-import { appendBitmap, type Run, setBits } from "./bits.ts";
 import type { Encoding, EncodingWork, MessageHead } from "./encoding.ts";
 import { NO_HEAD, refuseField } from "./resp_head.ts";
 import { decodeError, getU64, rangeError, refuseLongMessage, refuseRanges, setU64, viewOf } from "./wire.ts";

@@ -7,8 +7,8 @@
  *
  * @module
  */
+import { appendBitmap, type Run } from "../memory/bit_runs.ts";
 import { forEachAlignedBlock, ORDER_PAGES, type Range } from "../memory/range.ts";
-import { appendBitmap, type Run } from "./bits.ts";
 import type { Encoding, MessageHead } from "./encoding.ts";
 import { PAGE_SHIFT, pageHead, setPageHead } from "./page_head.ts";
 import {

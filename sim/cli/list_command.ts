@@ -4,6 +4,8 @@ import type { Field, Options } from "../core/options.ts";
 import type { PolicyPlugin, SkippedCase } from "../guest/plugin.ts";
 import { BACKINGS } from "../host/backing.ts";
 import { costProfiles } from "../host/costs.ts";
+import { trackers } from "../kho/mod.ts";
+import { slotTables } from "../kvm/mod.ts";
 import type { Registries } from "../scenario.ts";
 import { DONE, type Io, UsageError } from "./io.ts";
 import { formatTable } from "./table.ts";
@@ -53,6 +55,10 @@ function entriesOf(list: string, { policies, workloads }: Registries): Entry[] {
       return policies.map((one: PolicyPlugin) => ({ ...plugin(one), needs: one.needs, skip: one.skip ?? [] }));
     case "workloads":
       return workloads.map(plugin);
+    case "trackers":
+      return trackers.map(({ name, summary, source }) => ({ name, summary, source, options: [] }));
+    case "slots":
+      return slotTables.map(plugin);
     case "encodings":
       return encodings.map(({ name, summary, source, optionNames }) => ({
         name,

@@ -1,5 +1,5 @@
 /** The command line: what may be said, and which command does it. */
-import { Command, CommanderError, InvalidArgumentError } from "@commander-js/extra-typings";
+import { Command, CommanderError, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { InputError } from "../core/options.ts";
 import { parseSetting, type Setting } from "../grid.ts";
 import type { Registries } from "../scenario.ts";
@@ -7,14 +7,17 @@ import { type EventFormat, eventFormats } from "../scenario_options.ts";
 import { VERSION } from "../version.ts";
 import { checkCommand } from "./check_command.ts";
 import { DONE, type Io, UsageError, WRONG } from "./io.ts";
+import { khoCommand } from "./kho_command.ts";
 import { listCommand, LISTS } from "./list_command.ts";
+import { memslotsCommand } from "./memslots_command.ts";
 import { openScenario } from "./open_scenario.ts";
 import { dryRun, printDefaults } from "./preview.ts";
 import { runCommand } from "./run_command.ts";
 import { addTraceTools } from "./trace_tools.ts";
+import { validateCommand } from "./validate_command.ts";
 import { verifyCommand } from "./verify_command.ts";
 
-const COMMANDS = ["run", "list", "check", "trace", "help"];
+const COMMANDS = ["run", "list", "check", "trace", "memslots", "validate", "kho", "help"];
 
 /** Runs the command line. Returns the exit status; problems of the user are one sentence on standard error. */
 export async function runProgram(args: readonly string[], io: Io, registries: Registries): Promise<number> {
@@ -51,6 +54,9 @@ function buildProgram(args: readonly string[], io: Io, registries: Registries, s
   program.exitOverride().configureOutput(output);
   addRun(program, args, io, registries, state);
   addOthers(program, io, registries, state);
+  addKho(program, args, io, registries, state);
+  addMemslots(program, args, io, registries, state);
+  addValidate(program, io, registries, state);
   const trace = program.command("trace").description("works with recordings of a kernel's page allocator");
   addVerify(trace, io, registries, state);
   addTraceTools(trace, args, io, state);
@@ -140,6 +146,56 @@ function addOthers(program: Command, io: Io, registries: Registries, state: { st
     .argument("<file>", "a scenario or a recording")
     .action(async (file) => {
       state.status = await checkCommand(io, file, registries);
+    });
+}
+
+function addMemslots(
+  program: Command,
+  args: readonly string[],
+  io: Io,
+  registries: Registries,
+  state: { status: number },
+): void {
+  program.command("memslots")
+    .description("compares tables of KVM memory slots: lookups, updates, bytes; writes the result to out/<name>")
+    .argument("<scenario>", "a scenario with memslots (YAML)")
+    .option("--out <dir>", "folder of the result (default out/<name>)")
+    .option("--explain", "print the sums that the bytes are", false)
+    .option("--json", "print the result as JSON and nothing else", false)
+    .action(async (scenario, { out, explain, json }) => {
+      state.status = await memslotsCommand(io, scenario, { out, explain, json, command: args }, registries);
+    });
+}
+
+function addValidate(program: Command, io: Io, registries: Registries, state: { status: number }): void {
+  program.command("validate")
+    .description("compares the models with published figures; one outside of its tolerance gives exit status 1")
+    .argument("[rows...]", "rows of the list, such as V16 (default: all that a model answers)")
+    .option("--json", "print the result as JSON and nothing else", false)
+    .action(async (rows, { json }) => {
+      state.status = await validateCommand(io, rows, { json }, registries);
+    });
+}
+
+function addKho(
+  program: Command,
+  args: readonly string[],
+  io: Io,
+  registries: Registries,
+  state: { status: number },
+): void {
+  program.command("kho")
+    .description("compares how a kernel remembers and restores what it preserves over kexec; writes to out/<name>")
+    .argument("<scenario>", "a scenario with kho (YAML)")
+    .option("--out <dir>", "folder of the result (default out/<name>)")
+    .addOption(
+      new Option("--events <format>", "rows of the trace").choices(["none", "csv"] as const).default("none" as const),
+    )
+    .option("--explain", "print the sums that the bytes are", false)
+    .option("--json", "print the result as JSON and nothing else", false)
+    .option("--quiet", "print the tables and problems only", false)
+    .action((scenario, { out, events, explain, json, quiet }) => {
+      state.status = khoCommand(io, scenario, { out, events, explain, json, quiet, command: args }, registries);
     });
 }
 

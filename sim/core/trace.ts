@@ -48,6 +48,15 @@ export const EVENTS: readonly string[] = [
   "online_pages",
   "offline_pages",
   "offline_fail",
+  "preserve",
+  "unpreserve",
+  "serialize",
+  "kexec",
+  "kho_walk",
+  "reserve",
+  "init_memmap",
+  "free_all",
+  "restore",
 ];
 
 /** Event codes by name, for the models. */
@@ -90,6 +99,15 @@ export const Event = {
   onlinePages: 35,
   offlinePages: 36,
   offlineFail: 37,
+  preserve: 38,
+  unpreserve: 39,
+  serialize: 40,
+  kexec: 41,
+  khoWalk: 42,
+  reserve: 43,
+  initMemmap: 44,
+  freeAll: 45,
+  restore: 46,
 } as const;
 
 /** The actor of an event code. */

@@ -11,6 +11,7 @@ import { HUGE_PAGES, PAGE_SIZE } from "../memory/range.ts";
 import type { Costs } from "./costs.ts";
 import type { Host, HostAction } from "./host.ts";
 import type { Judge, Verdict } from "./judge.ts";
+import type { SlotPath } from "./slot_path.ts";
 
 /** Kinds of host memory: plain pages, transparent huge pages, or a pool of 2 MiB pages. */
 export type BackingKind = "4k" | "thp" | "hugetlb";
@@ -62,6 +63,8 @@ export interface BackingParts {
    * `qemu_balloon_inhibit`). What a message says of the migration stream is still heard.
    */
   readonly inhibited?: boolean;
+  /** The guest's memory slots, when faults and discards pay for finding theirs. */
+  readonly slots?: SlotPath | undefined;
 }
 
 /** The backing of one guest. */
@@ -140,7 +143,7 @@ export class Backing implements Host {
   touch(pfn: number, count: number, _write: boolean, cpu: number): number {
     if (this.#skipped.count > 0) this.#skipped.clearRange(pfn, count);
     if (this.#resident.hasAll(pfn, count)) return 0;
-    const { kind, costs, pages } = this.#parts;
+    const { kind, costs, pages, slots } = this.#parts;
     const end = pfn + count;
     let ns = 0;
     for (let block = Math.floor(pfn / HUGE_PAGES); block * HUGE_PAGES < end; block++) {
@@ -150,11 +153,11 @@ export class Backing implements Host {
       const to = Math.min(end, base + HUGE_PAGES);
       if (whole && kind !== "4k" && this.#resident.countRange(base, HUGE_PAGES) === 0) {
         this.#huge.setRange(block, 1);
-        ns += this.#fault(base, HUGE_PAGES, costs.fault2mNs, cpu);
+        ns += this.#fault(base, HUGE_PAGES, costs.fault2mNs + (slots?.faultNs(base, 1, cpu) ?? 0), cpu);
         continue;
       }
       this.#resident.forEachRun(from, to - from, false, (run, length) => {
-        ns += this.#fault(run, length, costs.fault4kNs * length, cpu);
+        ns += this.#fault(run, length, costs.fault4kNs * length + (slots?.faultNs(run, length, cpu) ?? 0), cpu);
       });
     }
     return ns;
@@ -168,7 +171,7 @@ export class Backing implements Host {
   }
 
   #reclaim(pfn: number, count: number, message: number, extraNs: number): number {
-    const { trace, judge, costs, guest, kind } = this.#parts;
+    const { trace, judge, costs, guest, kind, slots } = this.#parts;
     let from = pfn;
     let to = pfn + count;
     if (kind === "hugetlb") {
@@ -176,7 +179,7 @@ export class Backing implements Host {
       from = Math.ceil(from / HUGE_PAGES) * HUGE_PAGES;
       to = Math.max(from, Math.floor(to / HUGE_PAGES) * HUGE_PAGES);
     }
-    let ns = extraNs + costs.discardNs + this.#unmapNs(from, to);
+    let ns = extraNs + costs.discardNs + this.#unmapNs(from, to) + (slots?.discardNs(pfn, count) ?? 0);
     ns = Math.round(ns);
     trace.write(Event.discard, pfn, count, NONE, NONE, message, NONE, ns, guest, NONE);
     judge.reclaim(from, to - from, (verdict, run, length) => this.#report(verdict, run, length, message));

@@ -60,7 +60,7 @@ function appendWord(runs: Run[], word: number, granule: number, unitPages: numbe
  *
  * @example
  * ```ts
- * import { appendBitmap, type Run } from "./bits.ts";
+ * import { appendBitmap, type Run } from "./bit_runs.ts";
  *
  * const runs: Run[] = [];
  * appendBitmap(runs, new DataView(Uint8Array.of(0xc8, 0x01, 0, 0).buffer), 0, 32, 64, 1);
