@@ -29,14 +29,20 @@ async function rowsOf(...names: string[]): Promise<Row[]> {
   return rows;
 }
 
-Deno.test("validate: all that the models answer is inside of its tolerance, and what is missing is named", async () => {
-  const { status, out, err } = await validate();
-  assert.deepEqual([status, err], [0, ""], out);
-  assert.doesNotMatch(out, /OUTSIDE/);
-  for (const { name } of validations) assert.match(out, new RegExp(`^${name} `, "m"));
-  assert.ok(out.endsWith(`\nnot answered yet: ${MISSING.join(", ")}\n`));
-  assert.match(out, /^ {2}assumed hostWakeNs at 50 and 150 %: time \d+ ms and \d+ ms$/m);
-});
+// The rows are tested one by one elsewhere; all of them with ±50 % on what is assumed take ten seconds.
+const ignore = Deno.env.get("HINTSIM_TIER") !== "slow";
+Deno.test(
+  "validate: all that the models answer is inside of its tolerance, and what is missing is named",
+  { ignore },
+  async () => {
+    const { status, out, err } = await validate();
+    assert.deepEqual([status, err], [0, ""], out);
+    assert.doesNotMatch(out, /OUTSIDE/);
+    for (const { name } of validations) assert.match(out, new RegExp(`^${name} `, "m"));
+    assert.ok(out.endsWith(`\nnot answered yet: ${MISSING.join(", ")}\n`));
+    assert.match(out, /^ {2}assumed hostWakeNs at 50 and 150 %: time \d+ ms and \d+ ms$/m);
+  },
+);
 
 Deno.test("validate V16: 117 slots linear within 2 %, binary within 20 %, from 13 slots alone", async () => {
   const [linear, binary] = await rowsOf("V16");
