@@ -188,7 +188,8 @@ async function readOrFail(read: ReadFile | undefined, path: string): Promise<Uin
   }
 }
 
-function decodeText(bytes: Uint8Array, label: string): string {
+/** The text of a scenario file. Throws {@link LoadError} when it is none. */
+export function decodeText(bytes: Uint8Array, label: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {

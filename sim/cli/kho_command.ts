@@ -1,5 +1,5 @@
 /** The command `kho`: every workload of a scenario with every tracker and every restore, one table each, and a result folder. */
-import { csvLine, EventsCsv } from "../core/csv_writer.ts";
+import { EventsCsv } from "../core/csv_writer.ts";
 import { InputError } from "../core/options.ts";
 import type { TraceReader } from "../core/trace.ts";
 import { khoCostProfiles } from "../kho/costs.ts";
@@ -7,6 +7,7 @@ import type { BytesTerm } from "../kho/tracker.ts";
 import { allKhoWorkloads, type KhoResult, runKho } from "../kho_run.ts";
 import { type KhoScenario, loadKho } from "../kho_scenario.ts";
 import { PAGE_SIZE } from "../memory/range.ts";
+import { decodeText } from "../load.ts";
 import { formatDuration, formatSize } from "../memory/units.ts";
 import type { Registries } from "../scenario.ts";
 import type { SummaryRow } from "../summary_row.ts";
@@ -14,7 +15,8 @@ import { LoadError } from "../unpack.ts";
 import { VERSION } from "../version.ts";
 import { readFile, resolvePath } from "./files.ts";
 import { DONE, FOUND, type Io, UsageError } from "./io.ts";
-import { ResultFolder } from "./result_folder.ts";
+import { ResultFolder, resultPlace } from "./result_folder.ts";
+import { summaryCsv } from "./summary_csv.ts";
 import { formatTable } from "./table.ts";
 
 /** What the user asked for. */
@@ -36,8 +38,7 @@ export interface KhoCommandOptions {
 /** Runs the laboratory. Returns the exit status; throws {@link UsageError}. */
 export function khoCommand(io: Io, path: string, options: KhoCommandOptions, registries: Registries): number {
   const scenario = load(io, path, registries);
-  const shown = options.out ?? `out/${scenario.name}`;
-  const target = options.out === undefined ? `${io.projectFolder}/${shown}` : resolvePath(io.userFolder, options.out);
+  const { target, shown } = resultPlace(io, scenario.name, options.out);
   const folder = new ResultFolder(target, shown, options.command);
   folder.open(false);
   let results: readonly KhoResult[];
@@ -47,7 +48,7 @@ export function khoCommand(io: Io, path: string, options: KhoCommandOptions, reg
     folder.discard(false);
     throw error;
   }
-  folder.write("summary.csv", summaryCsv(results));
+  folder.write("summary.csv", summaryCsv(results.map(({ row, finding }) => ({ ...row, finding })), ["finding"]));
   folder.write("manifest.json", manifestOf(scenario, results, options.command));
   folder.commit();
   if (options.json) printJson(io, shown, results, options.explain);
@@ -57,14 +58,8 @@ export function khoCommand(io: Io, path: string, options: KhoCommandOptions, reg
 
 function load(io: Io, path: string, registries: Registries): KhoScenario {
   const bytes = readFile(resolvePath(io.userFolder, path), path);
-  let text: string;
   try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    throw new UsageError(`${path}: is not a text in UTF-8; wanted is a scenario in YAML`);
-  }
-  try {
-    return loadKho(`${text}\n`, path, allKhoWorkloads(registries));
+    return loadKho(`${decodeText(bytes, path)}\n`, path, allKhoWorkloads(registries));
   } catch (error) {
     throw error instanceof LoadError ? new UsageError(error.message) : error;
   }
@@ -95,12 +90,6 @@ function runAll(scenario: KhoScenario, folder: ResultFolder, { events }: KhoComm
   } finally {
     for (const file of files) file.close();
   }
-}
-
-function summaryCsv(results: readonly KhoResult[]): string {
-  const columns = [...new Set(results.flatMap(({ row }) => Object.keys(row)))];
-  const rows = results.map(({ row, finding }) => [...columns.map((column) => row[column] ?? undefined), finding]);
-  return [[...columns, "finding"], ...rows].map(csvLine).join("");
 }
 
 function manifestOf(scenario: KhoScenario, results: readonly KhoResult[], command: readonly string[]): string {

@@ -1,9 +1,9 @@
 /** The command `memslots`: every table of memory slots with every guest of a scenario, one table and a result folder. */
-import { csvLine } from "../core/csv_writer.ts";
 import { InputError } from "../core/options.ts";
 import { CLOCK_GHZ, LOOKUP_COSTS, UPDATE_COSTS } from "../kvm/costs.ts";
 import { figureBytes, figures } from "../kvm/figures.ts";
 import type { ByteTerm } from "../kvm/slot_table.ts";
+import { decodeText } from "../load.ts";
 import { formatDuration, formatSize } from "../memory/units.ts";
 import { type MemslotsResult, runMemslots, type SimulatedLookups, simulatedLookups } from "../memslots_run.ts";
 import { type GuestSlots, loadMemslots, type MemslotsScenario, type SimulationSpec } from "../memslots_scenario.ts";
@@ -13,7 +13,8 @@ import { VERSION } from "../version.ts";
 import { folderOf, readFile, resolvePath } from "./files.ts";
 import { DONE, type Io, UsageError } from "./io.ts";
 import { openScenario } from "./open_scenario.ts";
-import { ResultFolder } from "./result_folder.ts";
+import { ResultFolder, resultPlace } from "./result_folder.ts";
+import { summaryCsv } from "./summary_csv.ts";
 import { formatTable } from "./table.ts";
 
 /** What the user asked for. */
@@ -36,14 +37,13 @@ export async function memslotsCommand(
   registries: Registries,
 ): Promise<number> {
   const full = resolvePath(io.userFolder, path);
-  const scenario = refusing(() => loadMemslots(`${decode(readFile(full, path), path)}\n`, path));
+  const scenario = refusing(() => loadMemslots(`${decodeText(readFile(full, path), path)}\n`, path));
   const simulations = await simulate(io, scenario, folderOf(full), registries);
   const results = refusing(() => [...runMemslots(scenario, (spec) => simulations.get(spec)!)], scenario);
-  const shown = options.out ?? `out/${scenario.name}`;
-  const target = options.out === undefined ? `${io.projectFolder}/${shown}` : resolvePath(io.userFolder, options.out);
+  const { target, shown } = resultPlace(io, scenario.name, options.out);
   const folder = new ResultFolder(target, shown, options.command);
   folder.open(false);
-  folder.write("summary.csv", summaryCsv(results));
+  folder.write("summary.csv", summaryCsv(results.map(({ row, refused }) => ({ ...row, refused })), ["refused"]));
   folder.write("manifest.json", manifestOf(scenario, results, options.command));
   folder.commit();
   if (options.json) {
@@ -56,14 +56,6 @@ export async function memslotsCommand(
   if (options.explain) io.out(explained(results));
   io.out(`\nseed ${scenario.seed}; cycles of lookups, times at ${CLOCK_GHZ} GHz; results in ${shown}\n`);
   return DONE;
-}
-
-function decode(bytes: Uint8Array, path: string): string {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    throw new UsageError(`${path}: is not a text in UTF-8; wanted is a scenario in YAML`);
-  }
 }
 
 /** What the scenario is refused for becomes one sentence. */
@@ -101,12 +93,6 @@ async function simulate(
     }
   }
   return simulations;
-}
-
-function summaryCsv(results: readonly MemslotsResult[]): string {
-  const columns = [...new Set(results.flatMap(({ row }) => Object.keys(row)))];
-  const rows = results.map(({ row, refused }) => [...columns.map((column) => row[column] ?? undefined), refused]);
-  return [[...columns, "refused"], ...rows].map(csvLine).join("");
 }
 
 function manifestOf(

@@ -1,5 +1,5 @@
 /** From what the user named (a scenario or a bare recording) to what can be simulated. */
-import { type LoadedScenario, loadScenario } from "../load.ts";
+import { decodeText, type LoadedScenario, loadScenario } from "../load.ts";
 import { LoadError } from "../unpack.ts";
 import type { Setting } from "../grid.ts";
 import type { Registries } from "../scenario.ts";
@@ -28,20 +28,12 @@ export async function openScenario(
   const how = { ...options, read, importPolicy, label: path };
   try {
     if (isRecording(path)) return await loadScenario(recordingScenario(full, options.settings), how, registries);
-    let text = decode(readFile(full, path), path);
+    let text = decodeText(readFile(full, path), path);
     if (!text.includes("\n")) text += "\n";
     return await loadScenario(text, how, registries);
   } catch (error) {
     if (error instanceof LoadError) throw new UsageError(error.message);
     throw error;
-  }
-}
-
-function decode(bytes: Uint8Array, path: string): string {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    throw new UsageError(`${path}: is not a text in UTF-8; wanted is a scenario in YAML`);
   }
 }
 

@@ -2,8 +2,14 @@
  * The result folder: work goes to `.partial` beside it, a finished run is renamed into place there, and the whole folder
  * takes its name at the end. An existing result is replaced only by that last rename.
  */
-import { baseName, exists, folderOf, reason } from "./files.ts";
-import { quoteArgs, UsageError } from "./io.ts";
+import { baseName, exists, folderOf, reason, resolvePath } from "./files.ts";
+import { type Io, quoteArgs, UsageError } from "./io.ts";
+
+/** Where the result `name` goes, and how that is shown: below the project's out/, or where the user wants it. */
+export function resultPlace(io: Io, name: string, out: string | undefined): { target: string; shown: string } {
+  const shown = out ?? `out/${name}`;
+  return { target: out === undefined ? `${io.projectFolder}/${shown}` : resolvePath(io.userFolder, out), shown };
+}
 
 /** A result folder that is being made. */
 export class ResultFolder {

@@ -1,16 +1,15 @@
 /** The command `run`: simulates every run of a scenario, one after the other, and writes the result folder. */
-import { csvLine } from "../core/csv_writer.ts";
 import type { LoadedRun, LoadedScenario } from "../load.ts";
 import type { Registries } from "../scenario.ts";
 import { buildMachine } from "../simulate.ts";
 import type { ShownRow } from "../summary_columns.ts";
 import { Batch, refusing, type RunOptions } from "./batch.ts";
 import { estimatedRows } from "./event_choice.ts";
-import { resolvePath } from "./files.ts";
 import { DONE, FOUND, INTERRUPTED, type Io, quoteArgs } from "./io.ts";
 import { type FinishedRun, inputHashes, manifestOf } from "./manifest.ts";
 import { openScenario } from "./open_scenario.ts";
-import { ResultFolder } from "./result_folder.ts";
+import { ResultFolder, resultPlace } from "./result_folder.ts";
+import { summaryCsv } from "./summary_csv.ts";
 import { absentColumns, comparisonTable } from "./table.ts";
 
 /** Simulates a scenario. Returns the exit status; throws {@link UsageError}. */
@@ -18,10 +17,7 @@ export async function runCommand(io: Io, path: string, options: RunOptions, regi
   const loaded = await openScenario(io, path, options, registries);
   const say = (line: string) => options.quiet || options.json ? undefined : io.err(`${line}\n`);
   loaded.notices.forEach(say);
-  const shown = options.out ?? `out/${loaded.name}`;
-  const target = options.out === undefined
-    ? `${io.projectFolder}/out/${loaded.name}`
-    : resolvePath(io.userFolder, options.out);
+  const { target, shown } = resultPlace(io, loaded.name, options.out);
   const batch = new Batch(io, loaded, options);
   const notice = batch.prepare(target);
   if (notice !== undefined) say(notice);
@@ -36,7 +32,7 @@ export async function runCommand(io: Io, path: string, options: RunOptions, regi
     throw error;
   }
   if (finished === undefined) return interrupted(io, folder, batch.finished.length, loaded.runs.length, options);
-  folder.write("summary.csv", summaryCsv(finished));
+  folder.write("summary.csv", summaryCsv(finished.map(({ row }) => row)));
   folder.write("manifest.json", manifestOf(loaded, inputs, finished, options.command));
   folder.commit();
   report(io, shown, finished, options, loaded.runs[0].scenario.output.show);
@@ -46,14 +42,6 @@ export async function runCommand(io: Io, path: string, options: RunOptions, regi
 /** Rows of a run, roughly; building the machine also finds what does not fit. Throws {@link UsageError}. */
 export function estimateRows(loaded: LoadedScenario, run: LoadedRun): number {
   return estimatedRows(refusing(() => buildMachine(loaded, run, {})), run.scenario.untilNs);
-}
-
-function summaryCsv(finished: readonly FinishedRun[]): string {
-  // Counters of a policy's own are columns of its runs alone.
-  const columns = [...new Set(finished.flatMap(({ row }) => Object.keys(row)))];
-  return [columns, ...finished.map(({ row }) => columns.map((column) => row[column] ?? undefined))].map(csvLine).join(
-    "",
-  );
 }
 
 function report(

@@ -5,20 +5,17 @@
  * The key of a folio is 2^(52-order) + its number among the folios of its order: the highest bit set tells the order. Its
  * lowest 15 bits are a bit of a leaf, the others nine by nine the slots of five tables.
  */
-import { Operations } from "../memory/page_set.ts";
-import { forEachAlignedBlock, ORDER_PAGES, PAGE_SIZE, type Range, sizeOrder } from "../memory/range.ts";
+import type { Operations } from "../memory/page_set.ts";
+import { ORDER_PAGES, PAGE_SIZE, type Range, sizeOrder } from "../memory/range.ts";
+import { FolioTracker, notPreserved } from "./folio_tracker.ts";
 import { LEAF_BITS, rootSpan, TablePages, TableTree, walkTable } from "./tables_tree.ts";
 import { bitmapRuns, hasBit, mergedRuns, visitBits } from "./tracker_bitmaps.ts";
 import {
-  Admission,
   type Allocate,
-  bytesOf,
   type BytesTerm,
-  checkRange,
   type Handover,
   KhoError,
   ORDER_MAX,
-  pagesText,
   type Preserved,
   type Tracker,
   type TrackerOptions,
@@ -50,29 +47,23 @@ function folioOf(key: number): [order: number, pfn: number] {
 }
 
 /** The radix tree. */
-class Radix implements Tracker {
-  readonly operations: Operations = new Operations();
-  readonly #admission: Admission;
+class Radix extends FolioTracker {
   readonly #pages: TablePages;
   readonly #tree: TableTree;
   /** Folios preserved, by order. */
   readonly #folios = new Float64Array(ORDER_MAX + 1);
 
   constructor(allocate: Allocate, options: TrackerOptions | undefined) {
-    this.#admission = new Admission(options);
+    super(options);
     this.#pages = new TablePages(allocate);
     this.#tree = new TableTree(this.#pages, LEVELS, this.operations);
   }
 
-  get count(): number {
+  override get count(): number {
     return this.#folios.reduce((sum, folios, order) => sum + folios * ORDER_PAGES[order], 0);
   }
 
-  get bytes(): number {
-    return bytesOf(this.explain());
-  }
-
-  explain(): readonly BytesTerm[] {
+  override explain(): readonly BytesTerm[] {
     const { leaves } = this.#pages;
     return [
       {
@@ -84,31 +75,11 @@ class Radix implements Tracker {
     ];
   }
 
-  preserve(pfn: number, count: number): void {
-    this.#admission.range(pfn, count);
-    forEachAlignedBlock(pfn, count, ORDER_MAX, (block, order) => this.#set(block, order));
-  }
-
-  preserveFolio(pfn: number, order: number): void {
-    this.#admission.folio(pfn, order);
-    this.#set(pfn, order);
-  }
-
-  unpreserve(pfn: number, count: number): void {
-    checkRange(pfn, count);
-    forEachAlignedBlock(pfn, count, ORDER_MAX, (block, order) => this.#check(block, order));
-    forEachAlignedBlock(pfn, count, ORDER_MAX, (block, order) => {
-      const [leaf, bit] = placeOf(block, order);
-      this.operations.writes++;
-      if (this.#pages.set(this.#tree.find(leaf), bit, false)) this.#folios[order]--;
-    });
-  }
-
-  contains(pfn: number): boolean {
+  override contains(pfn: number): boolean {
     return this.#folios.some((folios, order) => folios > 0 && this.#find(pfn, order) === "set");
   }
 
-  ranges(): Iterable<Range> {
+  override ranges(): Iterable<Range> {
     const leaves = [...this.#tree.leaves()];
     const sequences: Iterable<Range>[] = [];
     for (let order = 0; order <= ORDER_MAX; order++) {
@@ -117,7 +88,7 @@ class Radix implements Tracker {
     return mergedRuns(sequences);
   }
 
-  serialize(_allocate: Allocate): Handover {
+  override serialize(_allocate: Allocate): Handover {
     const keptBytes = this.#pages.count * PAGE_SIZE;
     return {
       pages: this.#pages.pages(),
@@ -147,10 +118,16 @@ class Radix implements Tracker {
   }
 
   /** One bit for one folio (`kho_radix_add_page`). */
-  #set(pfn: number, order: number): void {
+  protected override setFolio(pfn: number, order: number): void {
     const [leaf, bit] = placeOf(pfn, order);
     this.operations.writes++;
     if (this.#pages.set(this.#tree.make(leaf), bit, true)) this.#folios[order]++;
+  }
+
+  protected override clearFolio(pfn: number, order: number): void {
+    const [leaf, bit] = placeOf(pfn, order);
+    this.operations.writes++;
+    if (this.#pages.set(this.#tree.find(leaf), bit, false)) this.#folios[order]--;
   }
 
   #find(pfn: number, order: number): "set" | "clear" | "missing" {
@@ -161,12 +138,10 @@ class Radix implements Tracker {
   }
 
   /** Refuses a folio that is not preserved (`kho_radix_del_page` warns where a table is missing and clears a clear bit). */
-  #check(pfn: number, order: number): void {
+  protected override checkFolio(pfn: number, order: number): void {
     const found = this.#find(pfn, order);
     if (found === "set") return;
-    const problem = `cannot unpreserve ${
-      pagesText(pfn, ORDER_PAGES[order])
-    }: not preserved as a folio of order ${order}`;
+    const problem = notPreserved(pfn, order);
     if (found === "clear") throw new KhoError("silent", `${problem} (the kernel clears a clear bit)`);
     throw new KhoError("WARN", `${problem} (no leaf: the kernel warns and returns)`);
   }

@@ -6,22 +6,19 @@
  * The array is by order and as posted it has NR_PAGE_ORDERS (11) entries; here it has one for every order, so that 1 GiB folios
  * can be compared. Also mended: as posted kho_preserve_phys does not align its blocks, and the walk takes each bit for 4 KiB.
  */
-import { Operations } from "../memory/page_set.ts";
-import { forEachAlignedBlock, ORDER_PAGES, PAGE_SIZE, type Range } from "../memory/range.ts";
+import type { Operations } from "../memory/page_set.ts";
+import { ORDER_PAGES, PAGE_SIZE, type Range } from "../memory/range.ts";
+import { FolioTracker, notPreserved } from "./folio_tracker.ts";
 import { LEAF_BITS, rootSpan, TABLE_SLOTS, TablePages, TableTree, walkTable } from "./tables_tree.ts";
 import { bitmapRuns, mergedRuns, visitBits } from "./tracker_bitmaps.ts";
 import {
-  Admission,
   type Allocate,
   bytesOf,
   type BytesTerm,
-  checkRange,
   type Handover,
   KhoError,
   ORDER_MAX,
-  pagesText,
   type Preserved,
-  type Tracker,
   type TrackerOptions,
   type TrackerPlugin,
 } from "./tracker.ts";
@@ -35,9 +32,7 @@ const LEVELS = 3;
 const DESCRIPTOR_BYTES = 8;
 
 /** Page tables for each order. */
-class PageTables implements Tracker {
-  readonly operations: Operations = new Operations();
-  readonly #admission: Admission;
+class PageTables extends FolioTracker {
   readonly #orders = new XArray(this.operations);
   readonly #pages: TablePages;
   /** The order and tree of each entry of the xarray. */
@@ -45,19 +40,15 @@ class PageTables implements Tracker {
   #count = 0;
 
   constructor(allocate: Allocate, options: TrackerOptions | undefined) {
-    this.#admission = new Admission(options);
+    super(options);
     this.#pages = new TablePages(allocate);
   }
 
-  get count(): number {
+  override get count(): number {
     return this.#count;
   }
 
-  get bytes(): number {
-    return bytesOf(this.explain());
-  }
-
-  explain(): readonly BytesTerm[] {
+  override explain(): readonly BytesTerm[] {
     return [
       { what: "nodes of the xarray of orders", count: this.#orders.nodes, bytesEach: XA_NODE_BYTES },
       { what: "root descriptors", count: this.#trees.length, bytesEach: DESCRIPTOR_BYTES },
@@ -65,41 +56,15 @@ class PageTables implements Tracker {
     ];
   }
 
-  preserve(pfn: number, count: number): void {
-    this.#admission.range(pfn, count);
-    forEachAlignedBlock(pfn, count, ORDER_MAX, (block, order) => this.#set(block, order));
-  }
-
-  preserveFolio(pfn: number, order: number): void {
-    this.#admission.folio(pfn, order);
-    this.#set(pfn, order);
-  }
-
-  unpreserve(pfn: number, count: number): void {
-    checkRange(pfn, count);
-    forEachAlignedBlock(pfn, count, ORDER_MAX, (block, order) => {
-      if (this.#has(block, order)) return;
-      // khomem_unpreserve returns without a word where a table is missing, and clears a bit that is clear.
-      const pages = pagesText(block, ORDER_PAGES[order]);
-      throw new KhoError("silent", `cannot unpreserve ${pages}: not preserved as a folio of order ${order}`);
-    });
-    forEachAlignedBlock(pfn, count, ORDER_MAX, (block, order) => {
-      const folio = block / ORDER_PAGES[order];
-      const leaf = this.#tree(order).find(Math.floor(folio / LEAF_BITS));
-      this.operations.writes++;
-      if (this.#pages.set(leaf, folio % LEAF_BITS, false)) this.#count -= ORDER_PAGES[order];
-    });
-  }
-
-  contains(pfn: number): boolean {
+  override contains(pfn: number): boolean {
     return this.#trees.some(({ order }) => this.#has(pfn, order));
   }
 
-  ranges(): Iterable<Range> {
+  override ranges(): Iterable<Range> {
     return mergedRuns(this.#trees.map(({ order, tables }) => this.#rangesOf(order, tables)));
   }
 
-  serialize(allocate: Allocate): Handover {
+  override serialize(allocate: Allocate): Handover {
     const terms = [{ what: "array of roots by order", count: this.#trees.length === 0 ? 0 : 1, bytesEach: PAGE_SIZE }];
     const serializedBytes = bytesOf(terms);
     const keptBytes = serializedBytes + this.#pages.count * PAGE_SIZE;
@@ -138,12 +103,24 @@ class PageTables implements Tracker {
     return tables;
   }
 
-  #set(pfn: number, order: number): void {
+  protected override setFolio(pfn: number, order: number): void {
     const folio = pfn / ORDER_PAGES[order];
     const index = Math.floor(folio / LEAF_BITS);
     const leaf = this.#tree(order).make(index);
     this.operations.writes++;
     if (this.#pages.set(leaf, folio - index * LEAF_BITS, true)) this.#count += ORDER_PAGES[order];
+  }
+
+  protected override clearFolio(pfn: number, order: number): void {
+    const folio = pfn / ORDER_PAGES[order];
+    const leaf = this.#tree(order).find(Math.floor(folio / LEAF_BITS));
+    this.operations.writes++;
+    if (this.#pages.set(leaf, folio % LEAF_BITS, false)) this.#count -= ORDER_PAGES[order];
+  }
+
+  /** khomem_unpreserve returns without a word where a table is missing, and clears a bit that is clear. */
+  protected override checkFolio(pfn: number, order: number): void {
+    if (!this.#has(pfn, order)) throw new KhoError("silent", notPreserved(pfn, order));
   }
 
   #has(pfn: number, order: number): boolean {

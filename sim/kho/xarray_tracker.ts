@@ -3,22 +3,11 @@
  * (kernel/kexec_handover.c, `struct kho_mem_track`). Two designs differ in the size of the bitmaps, a third in what is
  * composed for the next kernel.
  */
-import { Operations } from "../memory/page_set.ts";
-import { forEachAlignedBlock, ORDER_PAGES, type Range } from "../memory/range.ts";
+import type { Operations } from "../memory/page_set.ts";
+import { ORDER_PAGES, type Range } from "../memory/range.ts";
+import { FolioTracker, notPreserved } from "./folio_tracker.ts";
 import { Bitmaps, mergedRuns } from "./tracker_bitmaps.ts";
-import {
-  Admission,
-  type Allocate,
-  bytesOf,
-  type BytesTerm,
-  checkRange,
-  type Handover,
-  KhoError,
-  ORDER_MAX,
-  pagesText,
-  type Tracker,
-  type TrackerOptions,
-} from "./tracker.ts";
+import { type Allocate, bytesOf, type BytesTerm, type Handover, KhoError, type TrackerOptions } from "./tracker.ts";
 import { XA_NODE_BYTES, XArray } from "./xarray.ts";
 
 /** struct kho_mem_phys: a struct xarray, kmalloc'd for each order. */
@@ -58,10 +47,8 @@ interface OrderTree {
 }
 
 /** Xarrays of bitmaps. */
-export class XarrayTracker implements Tracker {
-  readonly operations: Operations = new Operations();
+export class XarrayTracker extends FolioTracker {
   readonly #design: XarrayDesign;
-  readonly #admission: Admission;
   readonly #orders: XArray;
   readonly #trees: OrderTree[] = [];
   readonly #bitmaps: Bitmaps;
@@ -69,21 +56,17 @@ export class XarrayTracker implements Tracker {
 
   /** An empty tracker. */
   constructor(design: XarrayDesign, allocate: Allocate, options: TrackerOptions | undefined) {
+    super(options);
     this.#design = design;
-    this.#admission = new Admission(options);
     this.#orders = new XArray(this.operations);
     this.#bitmaps = new Bitmaps(design.bitmapBytes, allocate);
   }
 
-  get count(): number {
+  override get count(): number {
     return this.#count;
   }
 
-  get bytes(): number {
-    return bytesOf(this.explain());
-  }
-
-  explain(): readonly BytesTerm[] {
+  override explain(): readonly BytesTerm[] {
     const nodes = this.#trees.reduce((sum, { bitmaps }) => sum + bitmaps.nodes, 0);
     const bitmapBytes = this.#design.bitmapBytes;
     return [
@@ -98,38 +81,18 @@ export class XarrayTracker implements Tracker {
     ];
   }
 
-  preserve(pfn: number, count: number): void {
-    this.#admission.range(pfn, count);
-    forEachAlignedBlock(pfn, count, ORDER_MAX, (block, order) => this.#set(block, order));
-  }
-
-  preserveFolio(pfn: number, order: number): void {
-    this.#admission.folio(pfn, order);
-    this.#set(pfn, order);
-  }
-
-  unpreserve(pfn: number, count: number): void {
-    checkRange(pfn, count);
-    forEachAlignedBlock(pfn, count, ORDER_MAX, (block, order) => this.#check(block, order));
-    forEachAlignedBlock(pfn, count, ORDER_MAX, (block, order) => {
-      const [bitmap, bit] = this.#find(block, order);
-      this.operations.writes++;
-      if (this.#bitmaps.set(bitmap, bit, false)) this.#count -= ORDER_PAGES[order];
-    });
-  }
-
-  contains(pfn: number): boolean {
+  override contains(pfn: number): boolean {
     return this.#trees.some(({ order }) => {
       const [bitmap, bit] = this.#find(pfn, order);
       return bitmap >= 0 && this.#bitmaps.has(bitmap, bit);
     });
   }
 
-  ranges(): Iterable<Range> {
+  override ranges(): Iterable<Range> {
     return mergedRuns(this.#trees.map((tree) => this.#rangesOf(tree)));
   }
 
-  serialize(allocate: Allocate): Handover {
+  override serialize(allocate: Allocate): Handover {
     const { pages, terms, rootPfn } = this.#design.serialize(this.#placed(), allocate, this.operations);
     const serializedBytes = bytesOf(terms);
     const keptBytes = serializedBytes + this.#bitmaps.count * this.#design.bitmapBytes;
@@ -153,7 +116,7 @@ export class XarrayTracker implements Tracker {
   }
 
   /** One bit for one folio (`__kho_preserve_order`). */
-  #set(pfn: number, order: number): void {
+  protected override setFolio(pfn: number, order: number): void {
     const { bitmaps } = this.#tree(order);
     const folio = pfn / ORDER_PAGES[order];
     const index = Math.floor(folio / this.#bitmaps.bits);
@@ -166,6 +129,12 @@ export class XarrayTracker implements Tracker {
     this.operations.visits++;
     this.operations.writes++;
     if (this.#bitmaps.set(entry - 1, folio - index * this.#bitmaps.bits, true)) this.#count += ORDER_PAGES[order];
+  }
+
+  protected override clearFolio(pfn: number, order: number): void {
+    const [bitmap, bit] = this.#find(pfn, order);
+    this.operations.writes++;
+    if (this.#bitmaps.set(bitmap, bit, false)) this.#count -= ORDER_PAGES[order];
   }
 
   #tree(order: number): OrderTree {
@@ -194,12 +163,10 @@ export class XarrayTracker implements Tracker {
    * missing `__kho_unpreserve` of 6.16 goes to its `continue` without going on to the next folio, for ever; later kernels
    * warn and return.
    */
-  #check(pfn: number, order: number): void {
+  protected override checkFolio(pfn: number, order: number): void {
     const [bitmap, bit] = this.#find(pfn, order);
     if (bitmap >= 0 && this.#bitmaps.has(bitmap, bit)) return;
-    const problem = `cannot unpreserve ${
-      pagesText(pfn, ORDER_PAGES[order])
-    }: not preserved as a folio of order ${order}`;
+    const problem = notPreserved(pfn, order);
     if (bitmap >= 0) throw new KhoError("silent", `${problem} (the kernel clears a clear bit)`);
     const does = this.#design.missing === "loop" ? "the kernel loops for ever" : "the kernel warns and returns";
     throw new KhoError(this.#design.missing, `${problem} (no bitmap: ${does})`);
