@@ -57,6 +57,12 @@ export const EVENTS: readonly string[] = [
   "init_memmap",
   "free_all",
   "restore",
+  "kswapd",
+  "direct_reclaim",
+  "drop_caches",
+  "compaction",
+  "khugepaged",
+  "oom_kill",
 ];
 
 /** Event codes by name, for the models. */
@@ -108,6 +114,12 @@ export const Event = {
   initMemmap: 44,
   freeAll: 45,
   restore: 46,
+  kswapd: 47,
+  directReclaim: 48,
+  dropCaches: 49,
+  compaction: 50,
+  khugepaged: 51,
+  oomKill: 52,
 } as const;
 
 /** The actor of an event code. */

@@ -17,12 +17,26 @@ export const Op = {
   touch: 2,
   /** Only let time pass. */
   wait: 3,
+  /** Drop clean caches (`/proc/sys/vm/drop_caches`): `touch` is 1 for the page cache, 2 for reclaimable slab, 3 for both. */
+  dropCaches: 4,
+  /** Reclaim `touch` pages now (cgroup v2 `memory.reclaim`). */
+  reclaim: 5,
 } as const;
 
 /** Flags of an operation. */
 export const OpFlag = {
   /** The allocation cannot wait (GFP_ATOMIC): it fails at once, but may use part of what the watermarks keep. */
   atomic: 1,
+  /**
+   * A clean page of the page cache (movable) or of a shrinkable slab (reclaimable): the guest may drop it at any time. An
+   * allocation of a handle that still names a page is a hit: nothing is allocated, the page counts as referenced.
+   */
+  cache: 2,
+  /**
+   * A huge page fault: when no block of order 9 can be had, 512 single pages are allocated under this handle and the 511 after
+   * it. A free with this flag gives back whichever it became.
+   */
+  fallback: 4,
 } as const;
 
 /** Rows of operations; a stream fills the first `count` of them. */

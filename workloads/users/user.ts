@@ -1,0 +1,47 @@
+/**
+ * Users of memory compose a guest's life: each says when it acts next, and what it asks for then. A stream merges the users of
+ * one virtual CPU.
+ */
+import type { Random } from "../../sim/core/random.ts";
+
+/** Takes the operations of a user at the time it was asked for, and hands out handles. */
+export interface OpSink {
+  /** Virtual CPU on which the operations run. */
+  readonly cpu: number;
+  /** Virtual time of the operations since the stream's start, ns. */
+  readonly nowNs: number;
+  /** Allocates 2^order pages and writes `touch` of them; returns the handle. `flags` are those of OpFlag. */
+  alloc(order: number, migratetype: number, touch: number, flags?: number): number;
+  /** A huge page fault with a fallback to 512 single pages (OpFlag.fallback); its handle is free'd by {@link OpSink.free}. */
+  allocHuge(touch: number): number;
+  /** Frees a handle of {@link OpSink.alloc} or {@link OpSink.allocHuge}. */
+  free(handle: number): void;
+  /** Writes the first `pages` pages of a handle. */
+  touch(handle: number, pages: number): void;
+  /** Reads a page of the page cache under a handle that stays the user's: a hit, or 2^order new pages (OpFlag.cache). */
+  read(handle: number, order: number): void;
+  /** A range of `count` handles that stay the user's until the end: the pages of files. */
+  range(count: number): number;
+  /** Drops caches: 1 page cache, 2 reclaimable slab, 3 both. */
+  dropCaches(what: number): void;
+}
+
+/** One user of memory on one virtual CPU. */
+export interface MemoryUser {
+  /** When it acts next, ns since the start of the stream; Infinity when it never does again. */
+  readonly dueNs: number;
+  /** Acts; its next time is later, or the same if it has more to do at once. */
+  act(sink: OpSink): void;
+}
+
+/** What users are made with. */
+export interface UserContext {
+  /** Pages of memory of the guest. */
+  readonly memoryPages: number;
+  /** Virtual CPUs of the guest. */
+  readonly vcpus: number;
+  /** The CPU of this user. */
+  readonly cpu: number;
+  /** A random stream by name, of this user on this CPU. */
+  random(name: string): Random;
+}
