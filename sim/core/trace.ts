@@ -126,6 +126,7 @@ export const Event = {
 export function actorOf(event: number): Actor {
   // Codes are only appended, so those of memory hotplug stand behind the host's.
   if (event <= Event.unpin || (event >= Event.onlinePages && event <= Event.offlineFail)) return "guest";
+  if (event >= Event.kswapd) return "guest";
   if (event <= Event.ack) return "driver";
   if (event <= Event.interrupt) return "queue";
   return "host";
