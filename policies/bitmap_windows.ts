@@ -266,6 +266,6 @@ export const bitmapWindows: PolicyPlugin = policyPlugin({
   summary: "on a host request bitmaps, window by window, each from a walk over all free lists",
   source: "Liang Li, virtio-balloon v3 (21 Oct 2016) and v4 (2 Nov 2016)",
   options,
-  needs: ["requests"],
+  needs: ["requests", "lists"],
   create: (context, settings) => new BitmapWindows(context, settings),
 });

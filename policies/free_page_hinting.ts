@@ -300,7 +300,7 @@ export const freePageHinting: PolicyPlugin = policyPlugin({
   summary: "on the host's command the guest allocates all blocks of 4 MiB, hands each over, and holds them until DONE",
   source: "Linux 6.12 drivers/virtio/virtio_balloon.c, QEMU 7.2 hw/virtio/virtio-balloon.c (Wei Wang, 2018)",
   options,
-  needs: ["requests"],
+  needs: ["requests", "lists"],
   queue: HINTING_QUEUE,
   // An encoding with a header of its own does not fit into such a queue at all.
   skip: encodings.filter(({ create }) => create({}).headBytes === undefined || create({}).descriptors === undefined)

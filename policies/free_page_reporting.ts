@@ -233,6 +233,7 @@ export const freePageReporting: PolicyPlugin = policyPlugin({
   summary: "the guest reports large free blocks two seconds after a free, 32 at a time",
   source: "Linux 6.1 mm/page_reporting.c (Alexander Duyck, merged in 5.7)",
   options,
+  needs: ["lists"],
   queue: "reporting",
   create: (context, settings) => new FreePageReporting(context, settings),
 });

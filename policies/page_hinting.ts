@@ -24,7 +24,7 @@
  * posted has none; the shrink logic that domain.md mentions is of a later tree), and v9's scan inside the free itself, by a CPU
  * that may not sleep: here the worker does it, and waits for the host.
  */
-import { choice, type Field, flag, integer, optional, type Options } from "../sim/core/options.ts";
+import { choice, type Field, flag, InputError, integer, optional, type Options } from "../sim/core/options.ts";
 import type { Task } from "../sim/core/sim.ts";
 import { ORDER_MAX } from "../sim/guest/allocator.ts";
 import type { FreeTracker } from "../sim/guest/free_tracker.ts";
@@ -128,6 +128,9 @@ class PageHinting implements HintingPolicy {
 
   constructor(context: PolicyContext, settings: PageHintingOptions) {
     const { version, tracker } = settings;
+    if (tracker === "flags" && context.zones.some((zone) => !zone.hasLists)) {
+      throw new InputError(["policy", "tracker"], "flags stand on free lists, and the guest's page allocator has none");
+    }
     this.#context = context;
     this.#options = settings;
     this.freeOrderMin = settings.order ?? (version === "v9" ? ORDER_MAX : ORDER_MAX - 1);
@@ -196,9 +199,9 @@ class PageHinting implements HintingPolicy {
     tracker.begin(part);
     while (tracker.next()) {
       const { zone, pfn, order } = tracker;
-      const type = zone.allocator.pageblockType(pfn);
+      const type = zone.pages.pageblockType(pfn);
       const isolated = driver.isolate(zone, pfn, order);
-      if (isolated && this.#options.version === "v12") zone.allocator.setPageblockType(pfn, type);
+      if (isolated && zone.hasLists && this.#options.version === "v12") zone.allocator.setPageblockType(pfn, type);
       driver.unlock(zone);
       if (!isolated) {
         this.#refused++;

@@ -295,6 +295,7 @@ export const pageHintingBoundary: PolicyPlugin = policyPlugin({
   summary: "large free blocks are told 100 ms after a free, and kept behind a boundary at the tail of their list",
   source: "Alexander Duyck, unused page reporting with boundary pointers, linux-mm, 2019",
   options,
+  needs: ["lists"],
   queue: "reporting",
   create: (context, settings) => new PageHintingBoundary(context, settings),
 });

@@ -140,6 +140,6 @@ export const perOrder: PolicyPlugin = policyPlugin({
   summary: "on a host request one message per order, from 10 down to 0",
   source: "Liang Li, virtio-balloon v5, 30 Nov 2016",
   options,
-  needs: ["requests"],
+  needs: ["requests", "lists"],
   create: (context, settings) => new PerOrder(context, settings),
 });

@@ -43,6 +43,6 @@ export const singleBatch: PolicyPlugin = policyPlugin({
   summary: "on a host request all free blocks in one message, from the highest order down",
   source: "Andrea Arcangeli, linux-mm, Dec 2016",
   options,
-  needs: ["requests"],
+  needs: ["requests", "lists"],
   create: (context, settings) => new SingleBatch(context, settings),
 });

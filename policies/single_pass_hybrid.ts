@@ -155,6 +155,6 @@ export const singlePassHybrid: PolicyPlugin = policyPlugin({
     "on a host request one pass over each list, blocks noted in windows as extents or bitmap, whichever is smaller",
   source: "Dave Hansen on virtio-balloon v4 and v5, linux-mm, 4 Nov and 7 Dec 2016",
   options,
-  needs: ["requests"],
+  needs: ["requests", "lists"],
   create: (context, settings) => new SinglePassHybrid(context, settings),
 });

@@ -242,6 +242,6 @@ export const spillBatch: PolicyPlugin = policyPlugin({
   summary: "on a host request one buffer across orders and zones, sent whenever the next list does not fit",
   source: "Liang Li, virtio-balloon v6, 21 Dec 2016",
   options,
-  needs: ["requests"],
+  needs: ["requests", "lists"],
   create: (context, settings) => new SpillBatch(context, settings),
 });

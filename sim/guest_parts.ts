@@ -1,6 +1,8 @@
 /** The parts of a guest, made from its scenario: memory, workload, zones, how it takes pages. */
 import { InputError } from "./core/options.ts";
 import { type Random, randomStream } from "./core/random.ts";
+import type { BackgroundParts } from "./guest/background.ts";
+import { COMPACTION_DEFAULT, KHUGEPAGED_DEFAULT } from "./guest/compaction_options.ts";
 import { kernels } from "./guest/kernels.ts";
 import { carve, layoutMachine, zonesOfState } from "./guest/layout.ts";
 import { layoutChanged, numaBytes } from "./guest/layout_options.ts";
@@ -29,14 +31,69 @@ export interface WorkloadParts {
  * How the guest takes pages. What a recording asked of the zones has passed the per-CPU lists and the watermarks of the
  * recorded kernel already.
  */
-export function pageSourceOptions({ machine, path }: GuestSpec, { zoneRequests = false }: Workload): PageSourceOptions {
-  const { perCpu, keepMarks, vcpus } = machine;
+export function pageSourceOptions(
+  { machine, path }: GuestSpec,
+  { zoneRequests = false, living = false }: Workload,
+): PageSourceOptions {
+  const { perCpu, keepMarks, housekeeping, vcpus } = machine;
   if (zoneRequests && perCpu === true) {
     const message = "the recording has what the zones were asked, below the per-CPU lists; leave it at auto or false";
     throw new InputError([...path, "perCpu"], message);
   }
   const on = (option: boolean | "auto") => option === "auto" ? !zoneRequests : option;
-  return { perCpu: on(perCpu) ? vcpus : 0, keepMarks: on(keepMarks) };
+  if (zoneRequests && housekeeping === true) {
+    const message = "the recording has what the zones were asked, reclaim included; leave it at auto or false";
+    throw new InputError([...path, "housekeeping"], message);
+  }
+  const reclaims = housekeeping === "auto" ? living : housekeeping;
+  // The trees that LLFree reserves for each CPU take the place of the lists.
+  const lists = machine.allocator === "buddy" && on(perCpu);
+  return { perCpu: lists ? vcpus : 0, keepMarks: on(keepMarks), reclaims };
+}
+
+/**
+ * What the guest does about its fragmentation. Without free lists there are no scanners. Throws {@link InputError} when it is
+ * told to compact nevertheless.
+ */
+export function backgroundOptions(
+  { machine, path }: GuestSpec,
+  { reclaims = false }: PageSourceOptions,
+): Pick<BackgroundParts, "compaction" | "khugepaged"> {
+  const buddy = machine.allocator === "buddy";
+  const { compaction = buddy && reclaims ? COMPACTION_DEFAULT : false } = machine;
+  const { khugepaged = reclaims && machine.thp ? KHUGEPAGED_DEFAULT : false } = machine;
+  if (compaction !== false && !buddy) {
+    throw new InputError(
+      [...path, "compaction"],
+      `compaction takes blocks off free lists, and ${machine.allocator} has none`,
+    );
+  }
+  return { compaction, khugepaged };
+}
+
+/** LLFree has neither free lists nor recorded states. Throws {@link InputError} for what needs them. */
+export function refuseWithoutLists({ machine, policy, path }: GuestSpec, workload: Workload): void {
+  if (machine.allocator === "buddy") return;
+  const refuse = (message: string): never => {
+    throw new InputError([...path, "allocator"], message);
+  };
+  const { name, needs } = policy.plugin;
+  if (needs.includes("lists")) refuse(`${name} walks free lists, and ${machine.allocator} has none`);
+  if (machine.perCpu === true) {
+    refuse(`${machine.allocator} has no per-CPU lists; leave machine.perCpu at auto or false`);
+  }
+  if (machine.hotplug.length > 0) {
+    refuse(`memory comes and goes with the buddy allocator only, not with ${machine.allocator}`);
+  }
+  if (workload.state !== undefined || workload.zoneRequests === true || isPlaced(workload)) {
+    refuse(`the recording is one of the buddy allocator; it cannot run with ${machine.allocator}`);
+  }
+}
+
+/** Whether the workload says where pages are that are in use at the start. */
+function isPlaced({ start }: Workload): boolean {
+  for (let n = 0; n < start.count; n++) if (start.pfn(n) >= 0) return true;
+  return false;
 }
 
 /** A message of the encoding, however short, must fit into the queue. Throws {@link InputError} when it does not. */
@@ -86,7 +143,7 @@ export function makeWorkload(parts: WorkloadParts, spec: GuestSpec, guest: numbe
     const context: WorkloadContext = {
       memoryPages,
       vcpus: spec.machine.vcpus,
-      perCpu: spec.machine.perCpu !== false,
+      perCpu: spec.machine.allocator === "buddy" && spec.machine.perCpu !== false,
       random: (stream): Random => randomStream(parts.scenario.seed, parts.rep, `${name}/${stream}`),
       file: parts.file,
       child: (index, childName) => make(one.children[index], `${name}/${childName}`),

@@ -3,6 +3,7 @@ import type { Encoding } from "./abi/encoding.ts";
 import { randomStream } from "./core/random.ts";
 import type { Sim } from "./core/sim.ts";
 import { Worker } from "./core/worker.ts";
+import { Background } from "./guest/background.ts";
 import { Driver } from "./guest/driver.ts";
 import type { Future } from "./guest/future.ts";
 import { Guest } from "./guest/guest.ts";
@@ -12,7 +13,15 @@ import type { Workload } from "./guest/operations.ts";
 import type { HintingPolicy } from "./guest/policy.ts";
 import type { Requests } from "./guest/requests.ts";
 import { Vcpus } from "./guest/vcpu.ts";
-import { makeWorkload, memoryOf, pageSourceOptions, refuseShortQueue, zonesOf } from "./guest_parts.ts";
+import {
+  backgroundOptions,
+  makeWorkload,
+  memoryOf,
+  pageSourceOptions,
+  refuseShortQueue,
+  refuseWithoutLists,
+  zonesOf,
+} from "./guest_parts.ts";
 import { writeStart } from "./guest_start.ts";
 import { Backing, type HostMemory } from "./host/backing.ts";
 import type { Costs } from "./host/costs.ts";
@@ -71,6 +80,7 @@ export class GuestRuntime {
   #spec: GuestSpec;
   #judge: Judge;
   #hotplug: GuestHotplug | undefined;
+  readonly #background: Background;
   /** Page after the memory of the boot. */
   #bootEndPfn: number;
   #requests = 0;
@@ -85,19 +95,24 @@ export class GuestRuntime {
     this.#spec = spec;
     const memoryBytes = memoryOf(spec, parts.file);
     this.workload = makeWorkload(parts, spec, index, memoryBytes / PAGE_SIZE);
+    refuseWithoutLists(spec, this.workload);
     const { zones, use, endPfn } = zonesOf(spec, this.workload, memoryBytes);
     this.#bootEndPfn = Math.max(memoryBytes / PAGE_SIZE, ...zones.map((zone) => zone.endPfn));
     this.pages = Math.max(this.#bootEndPfn, endPfn);
     this.#judge = new Judge(this.pages);
     const shared = { trace: sim.trace, costs, guest: index };
-    const { backing: kind, inhibit: inhibited, delay: delayNs, memslots } = scenario.host;
+    const { backing: kind, inhibit, delay: delayNs, memslots } = scenario.host;
+    const { initOnAlloc, initOnFree, pagePoison, vcpus } = spec.machine;
+    // A reported page that is dropped would lose its poison: QEMU drops none then (virtio_balloon_handle_report).
+    const inhibited = inhibit || (pagePoison && spec.policy.plugin.queue === "reporting");
     const slots = hostSlots(memslots, this.pages);
     this.backing = new Backing({ ...shared, memory, judge: this.#judge, kind, pages: this.pages, inhibited, slots });
-    const { initOnAlloc, vcpus } = spec.machine;
     const pages = pageSourceOptions(spec, this.workload);
     this.#perCpu = pages.perCpu > 0;
-    const guestParts = { sim, index, zones, host: this.backing, judge: this.#judge, costs, initOnAlloc };
-    this.guest = new Guest({ ...guestParts, use, pages });
+    const thpDefrag = spec.machine.thp ? spec.machine.thpDefrag : "off";
+    const guestParts = { sim, index, zones, host: this.backing, judge: this.#judge, costs };
+    this.guest = new Guest({ ...guestParts, initOnAlloc, initOnFree, pagePoison, use, pages, thpDefrag });
+    this.#background = new Background({ sim, guest: this.guest, costs, ...backgroundOptions(spec, pages) });
     const queue: TransportParts = { sim, host: this.backing, costs, guest: index, delayNs };
     const encoding: Encoding = scenario.encoding.entry.create(scenario.encoding.options);
     const { transport } = scenario;
@@ -161,6 +176,7 @@ export class GuestRuntime {
     this.vcpus.stop();
     this.worker.close();
     this.link.close();
+    this.#background.close();
     if (this.#hotplug !== undefined) this.#hotplug.closing = true;
   }
 
@@ -177,6 +193,7 @@ export class GuestRuntime {
   #start(): void {
     for (const stream of this.workload.streams) this.vcpus.start(stream);
     this.policy.start?.();
+    this.#background.start();
     if (this.#hotplug !== undefined) this.#parts.sim.spawn(this.#hotplug.run());
     if (this.#perCpu && this.guest.zones[0].kernel.version !== "6.1") this.#scheduleDecay();
     const { onRequest, onCommand } = this.policy;

@@ -57,7 +57,7 @@ export function writeStart(parts: GuestStartParts): void {
     });
   }
   for (const zone of guest.zones) {
-    used.forEachRun(zone.allocator.startPfn, zone.allocator.pages, true, (pfn, count) => {
+    used.forEachRun(zone.pages.startPfn, zone.pages.pages, true, (pfn, count) => {
       trace.write(Event.alloc, pfn, count, NONE, zone.index, NONE, NONE, 0, guest.index, NONE);
       judge.write(pfn, count);
     });
@@ -69,7 +69,7 @@ function populate({ guest, backing, resident }: GuestStartParts, used: PageBitma
   for (const zone of guest.zones) {
     if (resident === "all") { for (const { pfn, count } of zone.present) backing.populateAtStart(pfn, count); }
     if (resident !== "used") continue;
-    used.forEachRun(zone.allocator.startPfn, zone.allocator.pages, true, (pfn, count) => {
+    used.forEachRun(zone.pages.startPfn, zone.pages.pages, true, (pfn, count) => {
       backing.populateAtStart(pfn, count);
     });
   }

@@ -8,6 +8,7 @@ import { Fingerprint } from "./core/fingerprint.ts";
 import { PRIORITY_FIRST, type RunEnd, Sim, type Task } from "./core/sim.ts";
 import { Summary, type SummaryFigures } from "./core/summary.ts";
 import { Event, NONE, Trace, type TraceReader } from "./core/trace.ts";
+import { type FragmentationFigures, fragmentationOf } from "./guest/fragmentation.ts";
 import type { Future } from "./guest/future.ts";
 import { GuestRuntime } from "./guest_runtime.ts";
 import { HostMemory } from "./host/backing.ts";
@@ -61,12 +62,18 @@ export interface CounterFigures {
   readonly unencodable: number;
   /** Frees skipped because their allocation had failed. */
   readonly skippedFrees: number;
+  /** Frees of what the guests had dropped before. */
+  readonly droppedFrees: number;
+  /** How often guests ran out of memory. */
+  readonly oomKills: number;
   /** Requests of the host that came while the driver still answered another. */
   readonly droppedRequests: number;
   /** Time drivers span until an answer was there, ns. */
   readonly busyWaitNs: number;
   /** Cache lines of 64 bytes that payloads take. */
   readonly cacheLines: number;
+  /** How fragmented the guests' memory is at the end. */
+  readonly fragmentation: FragmentationFigures;
   /** Counters of the policies' own, by name. */
   readonly policy: Readonly<Record<string, number>>;
 }
@@ -196,8 +203,16 @@ export class Machine {
       fingerprint: this.#fingerprint.hex,
       figures: this.#summary.result(),
       counters: this.#counters(),
-      finding: this.#finding,
+      finding: this.#finding ?? this.#outOfMemory(),
     };
+  }
+
+  /** A guest without memory goes on, but that is found. */
+  #outOfMemory(): string | undefined {
+    const poor = this.guests.find(({ guest }) => guest.oomKills > 0);
+    if (poor === undefined) return undefined;
+    const { index, guest: { oomKills } } = poor;
+    return `guest ${index} ran out of memory: ${oomKills} allocation${oomKills > 1 ? "s" : ""} failed`;
   }
 
   #counters(): CounterFigures {
@@ -213,9 +228,12 @@ export class Machine {
       overflows: sum(({ driver }) => driver.counters.overflows),
       unencodable: sum(({ driver }) => driver.counters.unencodable),
       skippedFrees: sum(({ guest }) => guest.skippedFrees),
+      droppedFrees: sum(({ guest }) => guest.droppedFrees),
+      oomKills: sum(({ guest }) => guest.oomKills),
       droppedRequests: sum(({ driver }) => driver.counters.droppedRequests),
       busyWaitNs: sum(({ link }) => link.busyWaitNs),
       cacheLines: sum(({ link }) => link.cacheLines),
+      fragmentation: fragmentationOf(this.guests.flatMap(({ guest }) => guest.zones)),
       policy: this.#policyCounters(),
     };
   }

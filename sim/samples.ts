@@ -1,10 +1,20 @@
 /** Samples: the state of a guest at regular times, read from the models and never written by them. */
-import { ORDER_MAX, ORDERS, PAGEBLOCK_ORDER } from "./guest/allocator.ts";
+import { MIGRATETYPES, ORDER_MAX, ORDERS, PAGEBLOCK_ORDER } from "./guest/allocator.ts";
+import {
+  fragmentationIndex,
+  freeByOrder,
+  hugePages,
+  pageblocksByType,
+  unusableFreeIndex,
+} from "./guest/fragmentation.ts";
 import type { Guest } from "./guest/guest.ts";
 import type { Host } from "./host/host.ts";
 import { ORDER_PAGES, PAGE_SIZE } from "./memory/range.ts";
 
-/** The columns of samples.csv. Bytes, and blocks by order. */
+/** The orders of which the fragmentation index is sampled: the largest that are kept per CPU, huge pages, the largest. */
+const INDEX_ORDERS: readonly number[] = [3, PAGEBLOCK_ORDER, ORDER_MAX];
+
+/** The columns of samples.csv. Bytes, blocks by order, indices in thousandths, pageblocks. */
 export const SAMPLE_COLUMNS: readonly string[] = [
   "time_ns",
   "guest",
@@ -19,6 +29,9 @@ export const SAMPLE_COLUMNS: readonly string[] = [
   "reported_bytes",
   "resident_free_bytes",
   ...Array.from({ length: ORDERS }, (_, order) => `free_order_${order}`),
+  ...Array.from({ length: ORDERS }, (_, order) => `unusable_free_index_order_${order}`),
+  ...INDEX_ORDERS.map((order) => `fragmentation_index_order_${order}`),
+  ...MIGRATETYPES.map((type) => `${type}_pageblocks`),
 ];
 
 /** One sample, in the order of {@link SAMPLE_COLUMNS}. */
@@ -26,17 +39,12 @@ export type Sample = readonly number[];
 
 /** Looks at a guest. `presentPages` is what its zones hold without holes. */
 export function sampleGuest(timeNs: number, guest: Guest, host: Host, presentPages: number): Sample {
-  const orders = new Array<number>(ORDERS).fill(0);
+  const orders = freeByOrder(guest.zones);
   let reportedPages = 0;
   let residentFree = 0;
-  for (const { allocator } of guest.zones) {
-    reportedPages += allocator.reportedPages;
-    for (let order = 0; order <= ORDER_MAX; order++) orders[order] += allocator.nrFree(order);
-  }
+  for (const { pages } of guest.zones) reportedPages += pages.reportedPages;
   if (host.residentBytes > 0) residentFree = residentFreePages(guest, host);
   const freePages = guest.freePages;
-  let hugePages = 0;
-  for (let order = PAGEBLOCK_ORDER; order <= ORDER_MAX; order++) hugePages += orders[order] * ORDER_PAGES[order];
   const { perCpuPages } = guest;
   const usedPages = presentPages - freePages - perCpuPages - guest.isolatedPages - guest.heldPages;
   return [
@@ -44,15 +52,18 @@ export function sampleGuest(timeNs: number, guest: Guest, host: Host, presentPag
     guest.index,
     host.residentBytes,
     freePages * PAGE_SIZE,
-    hugePages * PAGE_SIZE,
+    hugePages(orders) * PAGE_SIZE,
     perCpuPages * PAGE_SIZE,
     guest.isolatedPages * PAGE_SIZE,
     usedPages * PAGE_SIZE,
-    0,
+    guest.cachePages * PAGE_SIZE,
     guest.heldPages * PAGE_SIZE,
     reportedPages * PAGE_SIZE,
     residentFree * PAGE_SIZE,
     ...orders,
+    ...orders.map((_, order) => unusableFreeIndex(orders, order)),
+    ...INDEX_ORDERS.map((order) => fragmentationIndex(orders, order)),
+    ...pageblocksByType(guest.zones),
   ];
 }
 

@@ -4,7 +4,6 @@ import {
   choice,
   duration,
   durationSchema,
-  type Field,
   field,
   flag,
   InputError,
@@ -14,9 +13,13 @@ import {
   show,
   size,
 } from "./core/options.ts";
+import { compactionField, type CompactionOptions, khugepagedField } from "./guest/compaction_options.ts";
 import { type HotplugEvent, hotplugField } from "./guest/hotplug_options.ts";
 import { kernels } from "./guest/kernels.ts";
+import type { KhugepagedOptions } from "./guest/khugepaged.ts";
+import { type AllocatorKind, ALLOCATORS } from "./guest/layout.ts";
 import { LAYOUT, type LayoutOptions } from "./guest/layout_options.ts";
+import { THP_DEFRAGS, type ThpDefrag } from "./guest/thp_defrag.ts";
 import { type BackingKind, BACKINGS } from "./host/backing.ts";
 import { costProfiles } from "./host/costs.ts";
 import { type HostMemslots, hostMemslotsField } from "./host_memslots.ts";
@@ -36,10 +39,20 @@ export interface MachineOptions extends LayoutOptions {
   readonly thp: boolean;
   /** Kernel generation. */
   readonly kernel: string;
+  /** What the free pages of a zone are kept in. */
+  readonly allocator: AllocatorKind;
   /** Whether requests leave watermarks and reserves alone; `auto` unless the workload is what the zones were asked. */
   readonly keepMarks: boolean | "auto";
+  /** Whether the guest reclaims, and kills, on its own; `auto`: where the workload says that it lives. */
+  readonly housekeeping: boolean | "auto";
+  /** What huge page faults may do when no block is free. */
+  readonly thpDefrag: ThpDefrag;
   /** Whether the CPUs keep pages of their own; `auto` unless the workload is what the zones were asked. */
   readonly perCpu: boolean | "auto";
+  /** How memory is compacted; as the workload has it when left out. */
+  readonly compaction?: CompactionOptions | false | undefined;
+  /** How huge pages are put together later; as the workload has it when left out. */
+  readonly khugepaged?: KhugepagedOptions | false | undefined;
   /** What the host backs at the start. */
   readonly resident: "none" | "used" | "all";
   /** Whether the kernel zeroes what it allocates. */
@@ -59,17 +72,6 @@ const autoFlag: z.ZodType<boolean | "auto"> = z.union([z.boolean(), z.literal("a
   error: ({ input }) => `${show(input)} is neither true, false nor auto`,
 });
 
-const notYet = <T>(schema: z.ZodType<T>, value: T, summary: string): Field<T> =>
-  field(
-    z.unknown().transform((input, context) => {
-      if (schema.safeParse(input).success) return input as T;
-      context.addIssue({ code: "custom", message: `${show(input)} is not modelled yet; leave it at ${show(value)}` });
-      return z.NEVER;
-    }) as unknown as z.ZodType<T>,
-    value,
-    { summary: `${summary}; not modelled yet` },
-  );
-
 /** The options of `machine`. */
 export const MACHINE: Options<MachineOptions> = {
   fields: {
@@ -79,6 +81,11 @@ export const MACHINE: Options<MachineOptions> = {
     vcpus: integer(4, 1, 1024, { summary: "virtual CPUs" }),
     thp: flag(true, { summary: "transparent huge pages, which raise the watermarks", source: "mm/khugepaged.c" }),
     kernel: choice<string>("6.1", kernels.map(({ version }) => version), { summary: "kernel generation, a text" }),
+    allocator: choice<AllocatorKind>("buddy", ALLOCATORS, {
+      summary:
+        "page allocator: the kernel's free lists, or LLFree's bits, which know no lists, per-CPU pages or zone lock",
+      source: "LLFree, USENIX ATC 2023; as in HyperAlloc, October 2024",
+    }),
     keepMarks: field(autoFlag, "auto", {
       summary:
         "requests leave watermarks and lowmem reserves alone, and fail below the minimum; auto: but for recorded zone requests",
@@ -89,6 +96,18 @@ export const MACHINE: Options<MachineOptions> = {
         "each CPU keeps pages of orders 0 to 3 and 9 that the free lists do not show; auto: but for recorded zone requests",
       source: "mm/page_alloc.c struct per_cpu_pages",
     }),
+    housekeeping: field(autoFlag, "auto", {
+      summary:
+        "kswapd keeps free memory above the low mark, tasks without memory reclaim; auto: where the workload is a guest's life",
+      source: "mm/vmscan.c balance_pgdat, mm/page_alloc.c __alloc_pages_slowpath",
+    }),
+    thpDefrag: choice<ThpDefrag>("madvise", THP_DEFRAGS, {
+      summary:
+        "huge page faults without a block: always compacts at once, defer and defer+madvise wake kswapd; the others do nothing",
+      source: "/sys/kernel/mm/transparent_hugepage/defrag, mm/huge_memory.c vma_thp_gfp_mask",
+    }),
+    compaction: compactionField,
+    khugepaged: khugepagedField,
     resident: choice<"none" | "used" | "all">("used", ["none", "used", "all"], {
       summary: "what the host backs at the start",
     }),
@@ -96,8 +115,16 @@ export const MACHINE: Options<MachineOptions> = {
       summary: "the kernel zeroes, and so touches, what it allocates",
       source: "init_on_alloc=1",
     }),
-    initOnFree: notYet(z.literal(false) as unknown as z.ZodType<boolean>, false, "the kernel zeroes what it frees"),
-    pagePoison: notYet(z.literal(false) as unknown as z.ZodType<boolean>, false, "the kernel poisons what it frees"),
+    initOnFree: flag(false, {
+      summary:
+        "the kernel zeroes, and so touches, what it frees; with `resident: all` as after a boot, which does so too",
+      source: "init_on_free=1, mm/page_alloc.c free_pages_prepare",
+    }),
+    pagePoison: flag(false, {
+      summary:
+        "the kernel writes a pattern to what it frees and reads it when it allocates; hosts keep what is reported then",
+      source: "page_poison=1; QEMU virtio_balloon_handle_report, poison_val",
+    }),
     zones: LAYOUT.fields.zones,
     holes: LAYOUT.fields.holes,
     numa: LAYOUT.fields.numa,

@@ -1,6 +1,8 @@
 /** The row of summary.csv of one run: its columns, in the order of the contract, and their values. */
+import { HIGHATOMIC, MOVABLE, RECLAIMABLE, UNMOVABLE } from "./guest/allocator.ts";
 import type { LoadedRun } from "./load.ts";
 import type { MachineResult } from "./machine.ts";
+import { PAGE_SIZE } from "./memory/range.ts";
 
 /** A cell: empty when there is no such figure (undefined, or null where it came through JSON). */
 export type Cell = string | number | undefined | null;
@@ -15,6 +17,7 @@ const NAMING: ReadonlySet<string> = new Set(["run", "policy", "encoding", "seed"
 export function summaryRow(run: LoadedRun, result: MachineResult): SummaryRow {
   const { scenario, axes } = run;
   const { figures, counters } = result;
+  const { fragmentation } = counters;
   return {
     run: run.name,
     policy: [...new Set(scenario.guests.map(({ policy }) => policy.plugin.name))].join("+"),
@@ -72,6 +75,21 @@ export function summaryRow(run: LoadedRun, result: MachineResult): SummaryRow {
     dropped_requests: counters.droppedRequests,
     busy_wait_ns: counters.busyWaitNs,
     cache_lines: counters.cacheLines,
+    free_huge_end_bytes: fragmentation.freeHugePages * PAGE_SIZE,
+    unusable_free_index_9_end: fragmentation.unusableFreeIndex,
+    unmovable_pageblocks_end: fragmentation.pageblocks[UNMOVABLE],
+    movable_pageblocks_end: fragmentation.pageblocks[MOVABLE],
+    reclaimable_pageblocks_end: fragmentation.pageblocks[RECLAIMABLE],
+    highatomic_pageblocks_end: fragmentation.pageblocks[HIGHATOMIC],
+    mixed_pageblocks_end: fragmentation.mixedPageblocks,
+    compaction_pages: figures.compactionPages,
+    compaction_ns: figures.compactionNs,
+    khugepaged_pages: figures.khugepagedPages,
+    kswapd_pages: figures.kswapdPages,
+    direct_reclaim_pages: figures.directReclaimPages,
+    drop_caches_pages: figures.dropCachesPages,
+    dropped_frees: counters.droppedFrees,
+    oom_kills: counters.oomKills,
     ...Object.fromEntries(Object.entries(counters.policy).map(([name, value]) => [`policy_${name}`, value])),
   };
 }

@@ -293,7 +293,7 @@ Deno.test("docs/format.md: every event and every column is described, in order",
     "resume",
   ];
   assert.deepEqual([...events, ...reserved].sort(), [...EVENTS].sort());
-  const samples = SAMPLE_COLUMNS.filter((name) => !/^free_order_[1-9]$/.test(name));
+  const samples = SAMPLE_COLUMNS.filter((name) => !/^(free|unusable_free_index)_order_[1-9]$/.test(name));
   assert.deepEqual(tableNames("samples.csv", 1), samples);
   const loaded = await load({ hintsim: 1, machine: { memory: "64MiB" }, workload: { kind: "idle", duration: "1s" } });
   const [run] = simulate(loaded);
@@ -313,6 +313,7 @@ Deno.test("docs/format.md: every scenario in it is one", async () => {
 /** Pages with a table, and the command that prints it. */
 const TABLES: Readonly<Record<string, string>> = {
   "README.md": "workloads/quickstart.yaml --events none --quiet",
+  "docs/guest-life.md": "workloads/living/compaction.yaml --events none --quiet",
   "docs/adding-a-policy.md":
     "workloads/quickstart.yaml --policy ./my_policy.ts,free-page-reporting --events none --quiet",
 };

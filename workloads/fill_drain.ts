@@ -38,6 +38,8 @@ export interface FillDrainOptions {
   readonly cycles: number;
   /** In which order blocks are freed. */
   readonly freeOrder: "fifo" | "lifo" | "random";
+  /** Share of the blocks that are not drained: those last in that order. */
+  readonly keep: number;
 }
 
 const options: Options<FillDrainOptions> = {
@@ -52,6 +54,9 @@ const options: Options<FillDrainOptions> = {
     pause: duration("10s", { summary: "pause when empty" }),
     cycles: integer(2, 1, 1e6, { summary: "how often" }),
     freeOrder: choice("random", ["fifo", "lifo", "random"], { summary: "in which order blocks are freed" }),
+    keep: fraction(0, 0, 1, {
+      summary: "share of the blocks that stay when the others are drained, a random checkerboard unless freed in order",
+    }),
   },
 };
 
@@ -91,14 +96,17 @@ function* operations(
   const fillGapNs = Math.floor(settings.fill / Math.max(1, blocks));
   const drainGapNs = Math.floor(settings.drain / Math.max(1, blocks));
   const sequence = Array.from({ length: blocks }, (_, index) => index * cpus + cpu);
+  const kept = Math.floor(blocks * settings.keep);
+  let empty: readonly number[] = sequence;
   for (let cycle = 0; cycle < settings.cycles; cycle++) {
-    for (const handle of sequence) {
+    for (const handle of empty) {
       const order = orders.draw(random);
       yield [Op.alloc, handle, order, types.draw(random), fillGapNs, touchedPages(settings.touch, order)];
     }
     if (settings.touch === "later") { for (const handle of sequence) yield [Op.touch, handle, 0, 0, 0, 2 ** 30]; }
     yield [Op.wait, 0, 0, 0, settings.hold, 0];
-    for (const handle of freeSequence(sequence, settings.freeOrder, random)) {
+    empty = freeSequence(sequence, settings.freeOrder, random).slice(0, blocks - kept);
+    for (const handle of empty) {
       yield [Op.free, handle, 0, 0, drainGapNs, 0];
     }
     yield [Op.wait, 0, 0, 0, settings.pause, 0];

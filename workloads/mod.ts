@@ -8,6 +8,7 @@ import { churn } from "./churn.ts";
 import { fillDrain } from "./fill_drain.ts";
 import { freeCurve } from "./free_curve.ts";
 import { idle } from "./idle.ts";
+import { living } from "./living.ts";
 import { pageTrace } from "./page_trace.ts";
 import { phases } from "./phases.ts";
 import { storm } from "./storm.ts";
@@ -21,4 +22,5 @@ export const workloads: readonly WorkloadPlugin[] = [
   phases,
   pageTrace,
   freeCurve,
+  living,
 ];

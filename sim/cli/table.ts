@@ -19,6 +19,8 @@ const LABELS: Readonly<Record<string, string>> = {
   resident_end_bytes: "resident after",
   discarded_pages: "dropped",
   refault_pages: "refaulted",
+  compaction_pages: "compacted",
+  compaction_ns: "compaction cpu",
   time_to_50_ns: "time to 50 %",
   time_to_90_ns: "time to 90 %",
   free_end_bytes: "free at the end",

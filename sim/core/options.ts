@@ -121,7 +121,10 @@ export function optional<T>(inner: Field<T>): Field<T | undefined> {
 
 /** Whether a field takes a list by itself, so that a list is not an axis of a grid. */
 export function takesList(inner: Field): boolean {
-  return inner.schema.safeParse([]).success || inner.schema.safeParse([{}]).success;
+  const empty = inner.schema.safeParse([]);
+  // A list that must not be empty is one, too.
+  if (empty.success || empty.error.issues[0].code === "too_small") return true;
+  return inner.schema.safeParse([{}]).success;
 }
 
 /** The name in `names` nearest to a mistyped one, or undefined when none is near. */

@@ -181,6 +181,11 @@ export class Summary implements TraceReader {
       nearMisses: rows[Event.nearMiss],
       violationPages: pages[Event.violation],
       nearMissPages: pages[Event.nearMiss],
+      kswapdPages: pages[Event.kswapd],
+      directReclaimPages: pages[Event.directReclaim],
+      dropCachesPages: pages[Event.dropCaches],
+      compactionPages: pages[Event.compaction],
+      khugepagedPages: pages[Event.khugepaged],
     };
   }
 
@@ -212,6 +217,7 @@ export class Summary implements TraceReader {
       driverCpuNs: cost(pass, isolate, putBack, send, kick, exit, interrupt),
       hostCpuNs: cost(discard, skip, giveBack, swapOut, swapIn, fault),
       guestStallNs: cost(fault, swapIn, stall),
+      compactionNs: cost(Event.compaction),
       stallP99Ns: this.#stallNs.rank(0.99),
       stallMaxNs: this.#stallNs.max,
       ackP50Ns: this.#ackNs.rank(0.5),

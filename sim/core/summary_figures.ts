@@ -74,4 +74,16 @@ export interface SummaryFigures {
   readonly violationPages: number;
   /** Pages that were discarded while owned and not yet written. */
   readonly nearMissPages: number;
+  /** Pages that kswapd dropped. */
+  readonly kswapdPages: number;
+  /** Pages that tasks dropped which found no memory, or were told to reclaim. */
+  readonly directReclaimPages: number;
+  /** Pages that `drop_caches` dropped. */
+  readonly dropCachesPages: number;
+  /** Pages that compaction moved. */
+  readonly compactionPages: number;
+  /** CPU time of compaction, without frees and faults, ns. */
+  readonly compactionNs: number;
+  /** Pages that khugepaged put together. */
+  readonly khugepagedPages: number;
 }

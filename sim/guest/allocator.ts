@@ -29,28 +29,56 @@ export const HIGHATOMIC = 3;
 /** Pages being taken out of use. */
 export const ISOLATE = 4;
 
-/** Free lists of one zone, with Linux's rules for splitting, merging and the order of lists. */
-export interface Allocator {
+/**
+ * What every page allocator of a zone can do, whatever it remembers its free pages in: what the guest, its samples and metrics,
+ * and policies without lists need. {@link Allocator} has lists beside it.
+ */
+export interface PageAllocator {
   /** First page frame of the zone. */
   readonly startPfn: number;
   /** Pages from the first to the last, holes included. */
   readonly pages: number;
-  /** Pages on the free lists. */
+  /** Pages that are free here. */
   readonly freePages: number;
-  /** Pages on the free lists whose block is marked Reported. */
+  /** Free pages whose block is marked Reported; none where no block can be marked. */
   readonly reportedPages: number;
-  /** Bytes of list entries that were ever in use, for the tests and for reports of memory. */
+  /** Bytes of its own that were ever in use, for the tests and for reports of memory. */
   readonly arenaBytes: number;
+  /**
+   * Free blocks of an order (the kernel's nr_free). Without lists these are the largest aligned blocks of free pages, as a buddy
+   * allocator that merges all it can would have them.
+   */
+  nrFree(order: number): number;
+  /** Free blocks of an order that are marked Reported. */
+  nrReported(order: number): number;
+  /** Takes 2^order pages of a migratetype for a CPU, the first unless told; the first page, or -1. */
+  alloc(order: number, migratetype: number, cpu?: number): number;
+  /** Gives back 2^order pages; returns the order of the free block they are in now. */
+  free(pfn: number, order: number, migratetype: number): number;
+  /** The order of the free block whose first page is `pfn`, or -1. */
+  orderAt(pfn: number): number;
+  /** Takes a known free block out; it is neither free nor allocated then. Throws Error when it is not free. */
+  remove(pfn: number, order: number): void;
+  /** Gives back a range of which no page is free, in the largest aligned blocks, ascending, without checks. */
+  insertRange(pfn: number, count: number, migratetype: number): void;
+  /** The migratetype of the pageblock of a page. */
+  pageblockType(pfn: number): number;
+  /** Pageblocks of a migratetype in the span of the zone, those at its edges that it has in part included. */
+  pageblocks(migratetype: number): number;
+  /** Calls `visit` for every free block. The allocator must not change meanwhile. */
+  forEachFree(visit: (pfn: number, order: number) => void): void;
+  /** Checks every invariant. Throws Error naming the first that does not hold. */
+  validate(): void;
+}
+
+/** Free lists of one zone, with Linux's rules for splitting, merging and the order of lists. */
+export interface Allocator extends PageAllocator {
   /**
    * Whether what is left of a Reported block that is split stays Reported: Michael S. Tsirkin, "mm: page_alloc: propagate
    * PageReported flag across buddy splits" (v9, 29 May 2026, not merged). A page of it that is freed again is not. Off unless
    * set; an allocator without it never does.
    */
   propagatesReported?: boolean;
-  /** Free blocks of an order, all migratetypes (the kernel's nr_free). */
-  nrFree(order: number): number;
-  /** Free blocks of an order that are marked Reported, all migratetypes. */
-  nrReported(order: number): number;
   /** Takes 2^order pages from the lists of one migratetype, smallest block first; the first page, or -1. */
   alloc(order: number, migratetype: number): number;
   /** Gives back 2^order pages to the list of `migratetype`, merging; returns the order of the block they are in now. */
@@ -72,8 +100,6 @@ export interface Allocator {
    * fewer than `out` holds only at the end. Much cheaper than a call of next for each block.
    */
   read(order: number, migratetype: number, pfn: number, out: Float64Array): number;
-  /** The order of the free block whose first page is `pfn`, or -1. */
-  orderAt(pfn: number): number;
   /** Takes a known free block off its list; it is neither free nor allocated then. Clears Reported. Throws Error when not free. */
   remove(pfn: number, order: number): void;
   /** Puts a block on a list without merging. Throws Error when it is misaligned, outside the zone, or free already. */
@@ -90,10 +116,29 @@ export interface Allocator {
   setReported(pfn: number, order: number): void;
   /** The list on which a free block stands. */
   listOf(pfn: number, order: number): number;
-  /** The migratetype of the pageblock of a page. */
-  pageblockType(pfn: number): number;
   /** Sets the migratetype of the pageblock of a page; the blocks on the lists stay where they are. */
   setPageblockType(pfn: number, migratetype: number): void;
-  /** Checks every invariant of the lists. Throws Error naming the first that does not hold. */
-  validate(): void;
+}
+
+/** Whether an allocator has free lists. */
+export function hasLists(pages: PageAllocator): pages is Allocator {
+  return "rotate" in pages;
+}
+
+/** So many blocks of a list are looked up at a time. */
+const READ_BLOCKS = 512;
+
+/** {@link PageAllocator.forEachFree} of an allocator with lists: list by list, from order 0 up. */
+export function forEachOnLists(lists: Allocator, visit: (pfn: number, order: number) => void): void {
+  const pfns = new Float64Array(READ_BLOCKS);
+  for (let order = 0; order <= ORDER_MAX; order++) {
+    if (lists.nrFree(order) === 0) continue;
+    for (let type = 0; type < MIGRATETYPE_COUNT; type++) {
+      let read = lists.read(order, type, -1, pfns);
+      while (read > 0) {
+        for (let i = 0; i < read; i++) visit(pfns[i], order);
+        read = read < READ_BLOCKS ? 0 : lists.read(order, type, pfns[read - 1], pfns);
+      }
+    }
+  }
 }

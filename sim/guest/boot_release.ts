@@ -6,7 +6,7 @@
  */
 import { InputError } from "../core/options.ts";
 import { pagesOf, type Range } from "../memory/range.ts";
-import { type Allocator, MOVABLE } from "./allocator.ts";
+import { MOVABLE, type PageAllocator } from "./allocator.ts";
 import { ABOVE_4G } from "./memory_map.ts";
 import { highest, intersect, lowest, subtract } from "./range_sets.ts";
 
@@ -125,6 +125,6 @@ function hashPages(pages: number): number {
  * if (dma.nrFree(8) !== 1 || dma.nrFree(9) !== 1 || dma.nrFree(10) !== 3) throw new Error("blocks grow");
  * ```
  */
-export function releaseAtBoot(allocator: Allocator, free: readonly Range[]): void {
+export function releaseAtBoot(allocator: PageAllocator, free: readonly Range[]): void {
   for (const { pfn, count } of free) allocator.insertRange(pfn, count, MOVABLE);
 }

@@ -7,6 +7,7 @@
 import { ORDER_PAGES } from "../memory/range.ts";
 import {
   type Allocator,
+  forEachOnLists,
   MIGRATETYPE_COUNT,
   ORDER_MAX,
   ORDERS,
@@ -59,6 +60,8 @@ export class Buddy implements Allocator {
   /** Types of pageblocks, less the type that they had at first: an array that nobody wrote costs no memory. */
   readonly #types: Uint8Array;
   readonly #firstType: number = 0;
+  /** Pageblocks by type. */
+  readonly #pageblocks = new Int32Array(MIGRATETYPE_COUNT);
   #touched = 0;
   /** Whether the remainders of a Reported block stay Reported; see {@link Allocator.propagatesReported}. */
   propagatesReported = false;
@@ -86,6 +89,10 @@ export class Buddy implements Allocator {
     this.#blockWords = this.#lists.blockWords;
     this.#types = new Uint8Array(span / LARGE_PAGES);
     this.#firstType = migratetype;
+    if (pages > 0) {
+      const first = startPfn - startPfn % LARGE_PAGES;
+      this.#pageblocks[migratetype] = Math.ceil((this.#end - first) / LARGE_PAGES);
+    }
   }
 
   /** Pages on the free lists. */
@@ -333,7 +340,24 @@ export class Buddy implements Allocator {
 
   /** Sets the migratetype of the pageblock of a page. */
   setPageblockType(pfn: number, migratetype: number): void {
-    this.#types[(pfn - this.#base) >>> LARGE_ORDER] = migratetype ^ this.#firstType;
+    this.#retype((pfn - this.#base) >>> LARGE_ORDER, migratetype);
+  }
+
+  /** Pageblocks of a migratetype in the span of the zone. */
+  pageblocks(migratetype: number): number {
+    return this.#pageblocks[migratetype];
+  }
+
+  /** Gives a pageblock another type, by its number. */
+  #retype(block: number, migratetype: number): void {
+    this.#pageblocks[this.#types[block] ^ this.#firstType]--;
+    this.#pageblocks[migratetype]++;
+    this.#types[block] = migratetype ^ this.#firstType;
+  }
+
+  /** Calls `visit` for every free block, list by list, from order 0 up. */
+  forEachFree(visit: (pfn: number, order: number) => void): void {
+    forEachOnLists(this, visit);
   }
 
   /** Checks every invariant of the lists; throws Error naming the first that does not hold. */
@@ -367,7 +391,7 @@ export class Buddy implements Allocator {
     if (a !== b && (a > RECLAIMABLE || b > RECLAIMABLE)) return false;
     this.#lists.unlink(word, LARGE_ORDER);
     this.#cells[index] = 0;
-    if (this.#retypesMerged && a !== b) this.#types[buddy >>> LARGE_ORDER] = migratetype ^ this.#firstType;
+    if (this.#retypesMerged && a !== b) this.#retype(buddy >>> LARGE_ORDER, migratetype);
     return true;
   }
 

@@ -78,8 +78,7 @@ export class Driver {
     const heldNs = walkNs + hold.actsNs;
     if (heldNs === 0) return;
     this.counters.walkVisits += hold.visits;
-    this.counters.zoneLockNs += heldNs;
-    this.counters.zoneLockMaxNs = Math.max(this.counters.zoneLockMaxNs, heldNs);
+    if (zone.hasLists) this.#noteHold(heldNs);
     hold.burstNs += heldNs;
     hold.walkNs += walkNs;
     hold.visits = hold.actsNs = 0;
@@ -139,13 +138,13 @@ export class Driver {
 
   /** Frees pages that {@link allocate} took (`__free_pages`). */
   free(zone: Zone, pfn: number, order: number, cpu = 0): void {
-    this.#guest.freeForDriver(zone, pfn, order, cpu);
+    this.#waitNs += this.#guest.freeForDriver(zone, pfn, order, cpu);
     this.#lockBriefly(zone, Event.release, pfn, order, this.#costs.freeNs);
   }
 
   /** Frees a block that the driver held. */
   release(zone: Zone, pfn: number, order: number): void {
-    this.#guest.releaseHeld(zone, pfn, order);
+    this.#waitNs += this.#guest.releaseHeld(zone, pfn, order);
     this.#lock(zone, Event.release, pfn, order, this.#costs.freeNs);
   }
 
@@ -274,9 +273,14 @@ export class Driver {
 
   /** One of many short holds of a task that allocates or frees: others come between them, so nobody waits for the burst. */
   #lockBriefly(zone: Zone, event: number, pfn: number, order: number, costNs: number): void {
-    this.counters.zoneLockNs += costNs;
-    this.counters.zoneLockMaxNs = Math.max(this.counters.zoneLockMaxNs, costNs);
+    if (zone.hasLists) this.#noteHold(costNs);
     this.#rows.push(event, pfn, order, zone.index, costNs);
+  }
+
+  /** A zone lock was held; there is none where free pages are on no lists. */
+  #noteHold(heldNs: number): void {
+    this.counters.zoneLockNs += heldNs;
+    this.counters.zoneLockMaxNs = Math.max(this.counters.zoneLockMaxNs, heldNs);
   }
 
   /** Ends the lock holds of a burst; returns the time of the visits, ns. Zones have locks of their own. */
@@ -286,7 +290,7 @@ export class Driver {
       this.unlock(zone);
       const hold = this.#holds[zone.index];
       if (hold.burstNs === 0) continue;
-      zone.lockedUntilNs = Math.max(zone.lockedUntilNs, this.#sim.now + Math.ceil(hold.burstNs));
+      if (zone.hasLists) zone.lockedUntilNs = Math.max(zone.lockedUntilNs, this.#sim.now + Math.ceil(hold.burstNs));
       this.#guest.locksUntilNs = Math.max(this.#guest.locksUntilNs, zone.lockedUntilNs);
       walkNs += hold.walkNs;
       hold.burstNs = hold.walkNs = 0;

@@ -10,12 +10,15 @@ import type { Costs } from "../host/costs.ts";
 import type { Judge } from "../host/judge.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
 import { AllocationTable } from "./allocation_table.ts";
-import { MOVABLE, ORDER_MAX } from "./allocator.ts";
+import { MOVABLE, ORDER_MAX, PAGEBLOCK_ORDER, RECLAIMABLE } from "./allocator.ts";
 import { Kswapd } from "./kswapd.ts";
 import type { BlockReturned } from "./per_cpu.ts";
 import { PageSource, type PageSourceOptions } from "./page_source.ts";
 import { PageWrites, type PageWritesParts } from "./page_writes.ts";
 import type { HintingPolicy } from "./policy.ts";
+import { LruList } from "./lru.ts";
+import { COSTLY_ORDER, Reclaim } from "./reclaim.ts";
+import type { ThpDefrag } from "./thp_defrag.ts";
 import type { Zone } from "./zone.ts";
 import { useOfZones, type ZoneUse } from "./zone_use.ts";
 
@@ -31,6 +34,18 @@ export interface GuestParts extends Omit<PageWritesParts, "trace"> {
   readonly use?: ZoneUse;
   /** How pages are taken; without per-CPU lists and marks unless told. */
   readonly pages?: PageSourceOptions;
+  /** What huge page faults may do when there is no block; undefined when there are no huge pages, "madvise" unless told. */
+  readonly thpDefrag?: ThpDefrag | "off" | undefined;
+}
+
+/** Who else keeps house in a guest. */
+export interface HousekeepingHooks {
+  /** Compacts for a block of an order (direct compaction); returns the time it takes, ns, 0 when it tried nothing. */
+  compact?: (order: number, migratetype: number, cpu: number) => number;
+  /** kswapd goes to sleep after it was woken for an order, or somebody who cannot compact wants one (`wakeup_kcompactd`). */
+  kswapdAsleep?: (order: number) => void;
+  /** A huge page fault fell back to single pages under this handle and the 511 after it. */
+  fellBack?: (handle: number) => void;
 }
 
 /** Allocation failed: nothing of this order is left. */
@@ -54,6 +69,18 @@ export class Guest {
   locksUntilNs = 0;
   /** Frees skipped because their allocation had failed. */
   skippedFrees = 0;
+  /** Frees of page cache or slab that the guest had dropped before. */
+  droppedFrees = 0;
+  /** How often it ran out of memory. */
+  oomKills = 0;
+  /** What it may drop, and how. */
+  readonly reclaim: Reclaim;
+  /** Whether it keeps itself above its marks: kswapd reclaims, tasks that find no memory do so themselves. */
+  readonly housekeeping: boolean;
+  /** What huge page faults may do when there is no block; undefined when there are no huge pages. */
+  readonly thpDefrag: ThpDefrag | undefined;
+  /** Who else keeps house. */
+  readonly hooks: HousekeepingHooks = {};
   #sim: Sim;
   #trace: Trace;
   #judge: Judge;
@@ -82,9 +109,25 @@ export class Guest {
     this.#allocNs = parts.costs.allocNs;
     this.#freeNs = parts.costs.freeNs;
     const { use = useOfZones(parts.zones, 1), pages = { perCpu: 0, keepMarks: false } } = parts;
+    this.housekeeping = pages.reclaims ?? false;
+    const { thpDefrag = "madvise" } = parts;
+    this.thpDefrag = thpDefrag === "off" ? undefined : thpDefrag;
+    this.reclaim = new Reclaim({
+      trace: this.#trace,
+      index: parts.index,
+      zones: parts.zones,
+      costs: parts.costs,
+      zoneOfHandle: (handle) => this.zoneOfHandle(handle),
+      drop: (handle, cpu) => this.#release(handle, cpu),
+    });
     if (pages.keepMarks) {
       const roundNs = Math.round(parts.costs.passNs);
-      this.#kswapd = new Kswapd({ sim: parts.sim, zones: parts.zones, roundNs, returned: this.returned });
+      const reclaims = !this.housekeeping ? undefined : {
+        reclaim: this.reclaim,
+        balanced: (order: number, highest: number) => this.#source.balanced(order, highest),
+        asleep: (order: number) => this.hooks.kswapdAsleep?.(order),
+      };
+      this.#kswapd = new Kswapd({ sim: parts.sim, zones: parts.zones, roundNs, returned: this.returned, reclaims });
     }
     const returned: BlockReturned = (zone, pfn, merged) => this.#returnBlock(zone, pfn, merged);
     this.#source = new PageSource(parts.zones, use, pages, returned, this.#kswapd);
@@ -104,13 +147,18 @@ export class Guest {
   /** Pages on the free lists of all zones. */
   get freePages(): number {
     let pages = 0;
-    for (const zone of this.zones) pages += zone.allocator.freePages;
+    for (const zone of this.zones) pages += zone.pages.freePages;
     return pages;
   }
 
   /** Pages on per-CPU lists. */
   get perCpuPages(): number {
     return this.#source.perCpuPages;
+  }
+
+  /** Whether kswapd runs just now (`kswapd_is_running`). */
+  get kswapdAwake(): boolean {
+    return this.#kswapd?.awake ?? false;
   }
 
   /** Whether kswapd is about to lower the marks of a zone. */
@@ -136,17 +184,47 @@ export class Guest {
 
   /**
    * Allocates 2^order pages under a handle, from the highest zone downwards or from `zone` alone, and writes the row. The pages
-   * are not used yet: see {@link needsUse} and {@link use}. Returns the time it takes, ns, or {@link FAILED} without a row.
+   * are not used yet: see {@link needsUse} and {@link use}. A `quiet` request does not wake kswapd, the `last` one takes what
+   * CPUs keep and what is set aside. Returns the time it takes, ns, or {@link FAILED} without a row.
    */
-  alloc(handle: number, order: number, migratetype: number, zone: number, cpu: number, atomic = false): number {
-    const pfn = this.#source.take(order, migratetype, zone, cpu, atomic);
+  alloc(
+    handle: number,
+    order: number,
+    migratetype: number,
+    zone: number,
+    cpu: number,
+    atomic = false,
+    way: "usual" | "quiet" | "last" = "usual",
+  ): number {
+    const pfn = way === "last"
+      ? this.#source.takeLast(order, migratetype, zone, cpu)
+      : this.#source.take(order, migratetype, zone, cpu, atomic, way === "usual");
     if (pfn < 0) return FAILED;
+    this.reclaim.lru.forget(handle);
     const taken = this.#source.zone;
     this.#place(handle, pfn, order, taken);
     const pages = ORDER_PAGES[order];
     this.#trace.write(Event.alloc, pfn, pages, order, taken, NONE, NONE, this.#allocNs, this.index, cpu);
     this.#judge.own(pfn, pages);
     return this.#allocNs;
+  }
+
+  /** Pages of the page cache. */
+  get cachePages(): number {
+    return this.reclaim.lru.cachePages;
+  }
+
+  /** Whether a handle of the page cache or of shrinkable slab still names pages; they are used once more then. */
+  hit(handle: number): boolean {
+    if (!this.allocations.find(handle)) return false;
+    this.reclaim.lru.accessed(handle);
+    return true;
+  }
+
+  /** What was allocated under a handle may be dropped from now on: page cache, or slab when it is reclaimable. */
+  mayDrop(handle: number, migratetype: number): void {
+    if (!this.allocations.find(handle)) return;
+    this.reclaim.lru.add(handle, this.allocations.order, migratetype === RECLAIMABLE ? LruList.slab : LruList.inactive);
   }
 
   /** Whether the policy has something to do before these new pages are used. */
@@ -171,8 +249,14 @@ export class Guest {
       return;
     }
     this.#kswapd?.settle();
-    const taken = this.#source.take(order, migratetype, -1, 0);
+    const taken = this.#take(order, migratetype, 0);
     if (taken >= 0) this.#place(handle, taken, order, this.#source.zone);
+  }
+
+  /** There is no memory, and nobody to kill for it: the request fails (mm/oom_kill.c `out_of_memory`). */
+  outOfMemory(order: number, cpu: number): void {
+    this.oomKills++;
+    this.#trace.write(Event.oomKill, NONE, 0, order, NONE, NONE, NONE, 0, this.index, cpu);
   }
 
   /** Notes that an allocation failed for good; its free will be skipped. */
@@ -184,9 +268,40 @@ export class Guest {
   /** Frees what a handle names and tells the policy. Returns the time it takes, ns. */
   free(handle: number, cpu: number): number {
     if (!this.allocations.find(handle)) {
-      this.skippedFrees++;
+      if (this.reclaim.lru.forget(handle)) this.droppedFrees++;
+      else this.skippedFrees++;
       return 0;
     }
+    this.reclaim.lru.remove(handle);
+    return this.#release(handle, cpu);
+  }
+
+  /** Frees what came of a huge page fault: a block of order 9, or 512 single pages. Returns the time it takes, ns. */
+  freeHuge(handle: number, cpu: number): number {
+    if (this.allocations.find(handle) && this.allocations.order > 0) return this.free(handle, cpu);
+    let ns = 0;
+    let freed = 0;
+    for (let one = handle; one < handle + ORDER_PAGES[PAGEBLOCK_ORDER]; one++) {
+      if (!this.allocations.find(one)) continue;
+      ns += this.free(one, cpu);
+      freed++;
+    }
+    return freed > 0 ? ns : this.free(handle, cpu);
+  }
+
+  /** Writes the first pages of what came of a huge page fault. Returns the time of the faults, ns. */
+  touchHuge(handle: number, pages: number, cpu: number): number {
+    if (this.allocations.find(handle) && this.allocations.order > 0) return this.touch(handle, pages, cpu);
+    let ns = 0;
+    for (let one = handle; one < handle + Math.min(pages, ORDER_PAGES[PAGEBLOCK_ORDER]); one++) {
+      ns += this.touch(one, 1, cpu);
+    }
+    return ns;
+  }
+
+  /** Frees what a handle names. */
+  #release(handle: number, cpu: number): number {
+    this.allocations.find(handle);
     const { pfn, order, zone } = this.allocations;
     this.allocations.remove(handle);
     return this.#giveBack(this.zones[zone], pfn, order, cpu);
@@ -213,11 +328,19 @@ export class Guest {
   }
 
   /**
-   * Takes a block for the driver as any task would get it: zones in their order, watermarks, per-CPU lists. Its first page, or
-   * -1; its zone is in {@link takenZone}.
+   * Takes a block for the driver as any task would get it: zones in their order, watermarks, per-CPU lists, and where the guest
+   * keeps house one try to reclaim. Its first page, or -1; its zone is in {@link takenZone}.
    */
   takeForDriver(order: number, migratetype: number, cpu: number): number {
-    return this.#source.take(order, migratetype, -1, cpu);
+    return this.#take(order, migratetype, cpu);
+  }
+
+  /** Takes pages for somebody who cannot wait long (__GFP_NORETRY); what reclaim takes stands on its row alone. */
+  #take(order: number, migratetype: number, cpu: number): number {
+    const pfn = this.#source.take(order, migratetype, -1, cpu);
+    if (pfn >= 0 || !this.housekeeping) return pfn;
+    if (order <= COSTLY_ORDER) this.reclaim.direct(order, migratetype === MOVABLE, cpu);
+    return this.#source.takeLast(order, migratetype, -1, cpu);
   }
 
   /** The zone of the pages taken last. */
@@ -225,16 +348,23 @@ export class Guest {
     return this.zones[this.#source.zone];
   }
 
-  /** A block of the driver is free again. */
-  releaseHeld(zone: Zone, pfn: number, order: number): void {
+  /** A block of the driver is free again. Returns the time of the faults when the kernel writes what it frees, ns. */
+  releaseHeld(zone: Zone, pfn: number, order: number): number {
     this.heldPages -= ORDER_PAGES[order];
+    const scrubNs = this.#writes.scrub(pfn, ORDER_PAGES[order], NONE);
     zone.free(pfn, order);
+    return scrubNs;
   }
 
-  /** Pages that the driver took with {@link takeForDriver} go back the way of any free; the policy hears of blocks. */
-  freeForDriver(zone: Zone, pfn: number, order: number, cpu: number): void {
+  /**
+   * Pages that the driver took with {@link takeForDriver} go back the way of any free; the policy hears of blocks. Returns the
+   * time of the faults when the kernel writes what it frees, ns.
+   */
+  freeForDriver(zone: Zone, pfn: number, order: number, cpu: number): number {
     this.heldPages -= ORDER_PAGES[order];
+    const scrubNs = this.#writes.scrub(pfn, ORDER_PAGES[order], cpu);
     this.#source.free(zone, pfn, order, cpu);
+    return scrubNs;
   }
 
   /** Calls `visit` for every allocation, by ascending handle. */
@@ -260,22 +390,58 @@ export class Guest {
    */
   migrate(handle: number): number {
     this.allocations.find(handle);
-    const { pfn, order } = this.allocations;
-    const target = this.#source.take(order, MOVABLE, -1, 0);
+    const { order } = this.allocations;
+    const target = this.#take(order, MOVABLE, 0);
     if (target < 0) return FAILED;
-    const zone = this.zones[this.allocations.zone];
+    return this.#allocNs + this.#moveTo(handle, target, this.#source.zone, this.#allocNs, NONE);
+  }
+
+  /**
+   * Moves what a handle names to pages of zone `zone` that the free scanner of compaction took off the free lists, with the rows
+   * of {@link migrate}. What moving takes is the compactor's to count. Returns the time of faults and of the free, ns.
+   */
+  migrateTo(handle: number, target: number, zone: number, cpu: number): number {
+    return this.#moveTo(handle, target, zone, 0, cpu);
+  }
+
+  /**
+   * Puts 512 single pages, of this handle and the 511 after it, together in a new block of order 9 that the handle then names
+   * (mm/khugepaged.c `collapse_huge_page`). Returns the time of faults and frees, ns, or {@link FAILED} without a row.
+   */
+  collapse(handle: number): number {
+    const target = this.#source.take(PAGEBLOCK_ORDER, MOVABLE, -1, 0);
+    if (target < 0) return FAILED;
     const taken = this.#source.zone;
-    const pages = ORDER_PAGES[order];
-    this.#trace.write(Event.alloc, target, pages, order, taken, NONE, NONE, this.#allocNs, this.index, NONE);
+    if (this.#policy.needsUse?.(this.zones[taken], target, PAGEBLOCK_ORDER)) {
+      // The policy would have to act first, which takes time that the group may not live.
+      this.#source.free(this.zones[taken], target, PAGEBLOCK_ORDER, 0);
+      return FAILED;
+    }
+    const pages = ORDER_PAGES[PAGEBLOCK_ORDER];
+    this.#trace.write(Event.alloc, target, pages, PAGEBLOCK_ORDER, taken, NONE, NONE, this.#allocNs, this.index, NONE);
     this.#judge.own(target, pages);
-    const faultNs = this.#writes.zero(target, pages, NONE) + this.#writes.write(target, pages, NONE);
+    let ns = this.#allocNs + this.#writes.zero(target, pages, NONE) + this.#writes.write(target, pages, NONE);
+    for (let one = handle; one < handle + pages; one++) ns += this.free(one, NONE);
+    this.allocations.put(handle, target, PAGEBLOCK_ORDER, taken);
+    return ns;
+  }
+
+  #moveTo(handle: number, target: number, taken: number, allocNs: number, cpu: number): number {
+    this.allocations.find(handle);
+    const { pfn, order } = this.allocations;
+    const zone = this.zones[this.allocations.zone];
+    const pages = ORDER_PAGES[order];
+    this.#trace.write(Event.alloc, target, pages, order, taken, NONE, NONE, allocNs, this.index, cpu);
+    this.#judge.own(target, pages);
+    const faultNs = this.#writes.zero(target, pages, cpu) + this.#writes.write(target, pages, cpu);
     this.allocations.put(handle, target, order, taken);
-    return this.#allocNs + faultNs + this.#giveBack(zone, pfn, order, NONE);
+    return faultNs + this.#giveBack(zone, pfn, order, cpu);
   }
 
   /** Memory was added to a zone and is free; the policy is told of each block. Returns the time that its work takes, ns. */
   plug(zone: number, pfn: number, pages: number, costNs: number): number {
     this.#judge.release(pfn, pages);
+    const scrubNs = this.#writes.scrub(pfn, pages, NONE);
     const before = this.#returnedNs;
     this.#returnedNs = 0;
     for (let page = pfn; page < pfn + pages; page += ORDER_PAGES[ORDER_MAX]) {
@@ -285,7 +451,7 @@ export class Guest {
     this.#returnedNs = before;
     this.#trace.write(Event.onlinePages, pfn, pages, NONE, zone, NONE, NONE, costNs + toldNs, this.index, NONE);
     this.#sim.notify(this.returned);
-    return toldNs;
+    return toldNs + scrubNs;
   }
 
   /** Free memory of a zone has gone: it is not the driver's any more. What backs it stays until the host takes it. */
@@ -301,6 +467,7 @@ export class Guest {
 
   /** Frees a block, with its row; returns the time it takes, ns. */
   #giveBack(zone: Zone, pfn: number, order: number, cpu: number): number {
+    const scrubNs = this.#writes.scrub(pfn, ORDER_PAGES[order], cpu);
     this.#judge.release(pfn, ORDER_PAGES[order]);
     this.#freeingCpu = cpu;
     this.#source.free(zone, pfn, order, cpu);
@@ -308,7 +475,7 @@ export class Guest {
     const costNs = this.#freeNs + this.#returnedNs;
     this.#returnedNs = 0;
     this.#trace.write(Event.free, pfn, ORDER_PAGES[order], order, zone.index, NONE, NONE, costNs, this.index, cpu);
-    return costNs;
+    return costNs + scrubNs;
   }
 
   /** Blocks that are free again: tells the policy of large ones. */

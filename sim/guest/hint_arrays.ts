@@ -103,7 +103,7 @@ export class HintArrays implements FreeTracker {
     for (; this.#at < this.#walk.length; this.#at++) {
       const { zone, pfn } = this.#walk[this.#at];
       this.#driver.visit(zone, 1);
-      const around = zone.allocator.orderAt(pfn) >= this.#order ? pfn : coveringBlock(zone, pfn, this.#order);
+      const around = zone.pages.orderAt(pfn) >= this.#order ? pfn : coveringBlock(zone, pfn, this.#order);
       if (around < 0) {
         this.#stale++;
         continue;
@@ -112,7 +112,7 @@ export class HintArrays implements FreeTracker {
       this.#at++;
       this.zone = zone;
       this.pfn = around;
-      this.order = zone.allocator.orderAt(around);
+      this.order = zone.pages.orderAt(around);
       return true;
     }
     return false;

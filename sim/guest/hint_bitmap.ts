@@ -166,7 +166,7 @@ export class HintBitmap implements FreeTracker {
       }
       this.#clear(region, bit);
       this.#driver.visit(zone, 1);
-      const order = zone.allocator.orderAt(pfn);
+      const order = zone.pages.orderAt(pfn);
       if (order < smallest) {
         if (pfn < this.#foundEnd || coveringBlock(zone, pfn, smallest) >= 0) this.#merged++;
         else this.#staleBits++;
@@ -247,7 +247,7 @@ export class HintBitmap implements FreeTracker {
     const { asPosted, version, order } = this.#options;
     const zones = region.zones.filter(({ presentPages }) => presentPages > 0);
     if (zones.length === 0) return;
-    const start = Math.min(...zones.map(({ allocator }) => allocator.startPfn));
+    const start = Math.min(...zones.map(({ pages }) => pages.startPfn));
     const end = Math.max(...zones.map(({ endPfn }) => endPfn));
     const bits = (pages: number) => Math.floor(pages / this.#blockPages);
     if (asPosted) {
@@ -279,10 +279,10 @@ function alignedAsPosted(pages: number, order: number): number {
 }
 
 /** The first page of the free block of more than `order` that a page lies in without being its head, or -1. */
-export function coveringBlock({ allocator }: Zone, pfn: number, order: number): number {
+export function coveringBlock({ pages }: Zone, pfn: number, order: number): number {
   for (let above = order + 1; above <= ORDER_MAX; above++) {
     const head = Math.floor(pfn / ORDER_PAGES[above]) * ORDER_PAGES[above];
-    if (head !== pfn && allocator.orderAt(head) === above) return head;
+    if (head !== pfn && pages.orderAt(head) === above) return head;
   }
   return -1;
 }

@@ -16,7 +16,9 @@ export interface SparseZoneParts extends ZoneParts {
 /** A zone that spans more than it has, and whose span may overlap with that of another. */
 export class SparseZone extends Zone implements HotplugZone {
   /** The free lists. */
-  declare readonly allocator: SparseLists;
+  override get allocator(): SparseLists {
+    return this.pages as SparseLists;
+  }
 
   /** A zone with its boot memory, which may be none. */
   constructor(parts: SparseZoneParts) {

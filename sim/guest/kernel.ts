@@ -36,8 +36,8 @@ export interface Kernel {
   readonly version: string;
   /** Whether a pageblock that merges with a freed one takes over its type. */
   readonly retypesMerged: boolean;
-  /** Takes 2^order pages of a type, from another type if its lists are empty (`__rmqueue`); the first page, or -1. */
-  alloc(zone: KernelZone, order: number, migratetype: number, flags: AllocFlags): number;
+  /** Takes 2^order pages of a type for a CPU, from another type if its lists are empty (`__rmqueue`); the first page, or -1. */
+  alloc(zone: KernelZone, order: number, migratetype: number, flags: AllocFlags, cpu?: number): number;
   /** Takes up to `count` blocks under one hold of the lock into `pfns`; returns how many (`rmqueue_bulk`). */
   allocBulk(
     zone: KernelZone,

@@ -1,12 +1,27 @@
 /**
- * kswapd: it is woken when marks were boosted, or when a request finds every zone below its low mark, and takes the boosts back
- * (mm/vmscan.c `wakeup_kswapd`, `balance_pgdat`). Nothing is reclaimed yet. One for all nodes of a guest.
+ * kswapd: it is woken when marks were boosted, or when a request finds every zone below its low mark; it reclaims until a zone
+ * is above its high mark again, and takes the boosts back (mm/vmscan.c `wakeup_kswapd`, `kswapd`, `balance_pgdat`). Where a guest
+ * does no housekeeping it only takes the boosts back. One task and one set of lists for all nodes of a guest.
  */
 import type { Signal, Sim, Task } from "../core/sim.ts";
+import { Event, NONE } from "../core/trace.ts";
+import { ZoneType } from "./memory_map.ts";
+import { compactGap, DEF_PRIORITY, MAX_RECLAIM_RETRIES, passDone, type Reclaim, SWAP_CLUSTER_MAX } from "./reclaim.ts";
+import { PAGEBLOCK_ORDER } from "./allocator.ts";
 import type { Zone } from "./zone.ts";
 
-/** After so many rounds that reclaimed nothing it is not woken for low memory any more (MAX_RECLAIM_RETRIES). */
-const FAILURES_MAX = 16;
+/** For boosts it never looks at more than 1/2^10 of the lists at a time, lest it write back. */
+const BOOST_PRIORITY = DEF_PRIORITY - 2;
+
+/** How a guest with housekeeping is kept above its marks. */
+export interface KswapdReclaim {
+  /** Drops pages. */
+  readonly reclaim: Reclaim;
+  /** Whether a zone of a type up to `highest` has enough for an order. */
+  readonly balanced: (order: number, highest: number) => boolean;
+  /** Called when it goes to sleep, with the largest order that it was woken for (`wakeup_kcompactd`). */
+  readonly asleep: (order: number) => void;
+}
 
 /** What it is made of. */
 export interface KswapdParts {
@@ -14,10 +29,12 @@ export interface KswapdParts {
   readonly sim: Sim;
   /** The zones whose requests keep the marks. */
   readonly zones: readonly Zone[];
-  /** From the wake-up until it has done its round, ns. */
+  /** From the wake-up until it runs, or has done its round where it does not reclaim, ns. */
   readonly roundNs: number;
   /** Notified when requests that failed may succeed. */
   readonly returned: Signal;
+  /** How it reclaims; it does not unless told. */
+  readonly reclaims?: KswapdReclaim | undefined;
 }
 
 /**
@@ -41,13 +58,21 @@ export interface KswapdParts {
 export class Kswapd {
   readonly #parts: KswapdParts;
   #awake = false;
-  /** Rounds that reclaimed nothing (`kswapd_failures`); as long as there is nothing to reclaim these are all of them. */
+  /** Rounds without reclaim: they all reclaim nothing (`kswapd_failures`). */
   #failures = 0;
+  /** What it was woken for: the largest order, or -1, and the highest type of zone. */
+  #order = -1;
+  #highest = 0;
 
   /** A kswapd that sleeps; from now on fallbacks in the zones boost their marks. */
   constructor(parts: KswapdParts) {
     this.#parts = parts;
     for (const zone of parts.zones) zone.onBoost = () => this.#run();
+  }
+
+  /** Whether it runs just now. */
+  get awake(): boolean {
+    return this.#awake;
   }
 
   /** Whether the marks of a zone are boosted, so that a request that fails now may succeed after the next round. */
@@ -56,11 +81,17 @@ export class Kswapd {
   }
 
   /**
-   * A request found every zone below its low mark (`wake_all_kswapds`). A hopeless kswapd sleeps on; for boosts it wakes
-   * nevertheless, or they would stay for ever.
+   * A request of an order, for zones up to type `highest`, found every zone below its low mark (`wake_all_kswapds`). A hopeless
+   * kswapd sleeps on; for boosts it wakes nevertheless, or they would stay for ever.
    */
-  wake(): void {
-    if (this.#failures < FAILURES_MAX) this.#run();
+  wake(order = 0, highest: number = ZoneType.movable): void {
+    const { reclaims } = this.#parts;
+    if ((reclaims?.reclaim.kswapdFailures ?? this.#failures) >= MAX_RECLAIM_RETRIES) return;
+    // Enough is free, but not in blocks that are large enough: that is for compaction.
+    if (reclaims !== undefined && !this.#awake && !this.boosted && reclaims.balanced(order, highest)) return;
+    this.#order = Math.max(this.#order, order);
+    this.#highest = Math.max(this.#highest, highest);
+    this.#run();
   }
 
   /** Takes all boosts back at once: before a run starts no time passes. */
@@ -71,18 +102,74 @@ export class Kswapd {
   #run(): void {
     if (this.#awake) return;
     this.#awake = true;
-    this.#parts.sim.spawn(this.#balance());
+    this.#parts.sim.spawn(this.#work());
   }
 
-  /** One round. The boosts stay until its end, so that requests near the marks wait for it. */
-  *#balance(): Task {
-    const { sim, zones, roundNs, returned } = this.#parts;
+  /** Once awake. The boosts stay until its end, so that requests near the marks wait for it. */
+  *#work(): Task {
+    const { sim, zones, roundNs, returned, reclaims } = this.#parts;
     const boosts = zones.map(({ watermarkBoost }) => watermarkBoost);
+    const order = Math.max(0, this.#order);
+    const highest = this.#order < 0 ? ZoneType.movable : this.#highest;
+    this.#order = -1;
+    this.#highest = 0;
     yield roundNs;
+    const boostPages = boosts.reduce((sum, pages) => sum + pages, 0);
+    if (reclaims === undefined) this.#failures++;
+    else yield* this.#balance(reclaims, order, highest, boostPages);
     zones.forEach((zone, index) => zone.watermarkBoost -= Math.min(zone.watermarkBoost, boosts[index]));
-    this.#failures++;
     this.#awake = false;
     if (this.boosted) this.#run();
+    else this.#wakeAgain();
+    if (!this.#awake) reclaims?.asleep(boostPages > 0 ? Math.max(order, PAGEBLOCK_ORDER) : order);
     sim.notify(returned);
+  }
+
+  /** Requests that came while it was awake. */
+  #wakeAgain(): void {
+    const order = this.#order;
+    const highest = this.#highest;
+    this.#order = -1;
+    this.#highest = 0;
+    if (order >= 0) this.wake(order, highest);
+  }
+
+  /**
+   * `balance_pgdat`: passes of falling priority until a zone has enough. For boosts alone as many pages as these are reclaimed,
+   * and never by much effort; once more than that is needed it starts over without them. Boosts of which nothing comes are no
+   * failure here: in a kernel there is always some slab to drop, even right after boot.
+   */
+  *#balance({ reclaim, balanced }: KswapdReclaim, firstOrder: number, highest: number, boostPages: number): Task {
+    const wanted = this.#parts.zones.reduce(
+      (sum, { watermarks: { high } }) => sum + Math.max(high, SWAP_CLUSTER_MAX),
+      0,
+    );
+    let order = firstOrder;
+    let boostLeft = boostPages;
+    let total = 0;
+    let priority = DEF_PRIORITY;
+    while (priority >= 1) {
+      const enough = balanced(order, highest);
+      if (!enough && boostLeft > 0) {
+        boostLeft = 0;
+        priority = DEF_PRIORITY;
+      }
+      if (enough && boostLeft === 0) return;
+      const pass = reclaim.pass(priority);
+      const lookedAt = pass.inactive + pass.active + pass.slab;
+      let pages = 0;
+      while (pages < wanted && !passDone(pass)) {
+        pages += reclaim.round(pass, wanted - pages, highest === ZoneType.movable, Event.kswapd, order, NONE);
+        if (reclaim.roundNs > 0) yield reclaim.roundNs;
+      }
+      total += pages;
+      if (order > 0 && total >= compactGap(order)) order = 0;
+      const hadBoost = boostLeft > 0;
+      boostLeft = Math.max(0, boostLeft - pages);
+      if (boostLeft > 0 && pages === 0) return;
+      const raise = lookedAt < wanted && !(hadBoost && priority === BOOST_PRIORITY);
+      if (raise || pages === 0) priority--;
+    }
+    if (total === 0) reclaim.kswapdFailures++;
   }
 }

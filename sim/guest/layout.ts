@@ -1,7 +1,7 @@
 /** How the zones of a guest are laid out, and how they get their first pages. */
 import { InputError } from "../core/options.ts";
 import { ORDER_PAGES, PAGE_SIZE } from "../memory/range.ts";
-import { type Allocator, MOVABLE, ORDER_MAX, PAGEBLOCK_PAGES } from "./allocator.ts";
+import { MOVABLE, ORDER_MAX, type PageAllocator, PAGEBLOCK_PAGES } from "./allocator.ts";
 import { releaseAtBoot } from "./boot_release.ts";
 import { Buddy } from "./buddy.ts";
 import type { HotplugEvent } from "./hotplug_options.ts";
@@ -11,6 +11,7 @@ import type { Kernel } from "./kernel.ts";
 import { kernel61 } from "./kernel_6_1.ts";
 import { kernels } from "./kernels.ts";
 import type { LayoutOptions } from "./layout_options.ts";
+import { Llfree, llfreeKernel } from "./llfree.ts";
 import { type MachinePlan, pagesetOf, planMachine, type PlanOptions, type ZonePlan } from "./machine_plan.ts";
 import { ZONE_NAMES, ZoneType } from "./memory_map.ts";
 import type { RecordedState } from "./operations.ts";
@@ -26,6 +27,11 @@ export function layoutZones(memoryBytes: number, thp: boolean, kernel: Kernel = 
   const pages = Math.floor(memoryBytes / PAGE_SIZE);
   return layoutMachine(pages * PAGE_SIZE, { ...PLAIN, thp, vcpus: 1, kernel: kernel.version }).zones;
 }
+
+/** The page allocators that a generated guest may have. */
+export const ALLOCATORS = ["buddy", "llfree"] as const;
+/** One of them by its name. */
+export type AllocatorKind = typeof ALLOCATORS[number];
 
 /** A generated guest: its zones, beside what they were made from. */
 export interface MachineLayout extends Omit<MachinePlan, "zones"> {
@@ -51,7 +57,7 @@ export interface MachineLayout extends Omit<MachinePlan, "zones"> {
  */
 export function layoutMachine(
   memoryBytes: number,
-  options: PlanOptions,
+  options: PlanOptions & { readonly allocator?: AllocatorKind },
   hotplug: readonly HotplugEvent[] = [],
 ): MachineLayout {
   const plan = planMachine(memoryBytes, options);
@@ -61,6 +67,10 @@ export function layoutMachine(
   if (kernel === undefined) throw new InputError(["kernel"], `kernel ${options.kernel} is not modelled`);
   const zones = plans.map((zone) => {
     if (reach !== undefined && zone.type >= ZoneType.normal) return sparseZone(zone, kernel, reach);
+    if (options.allocator === "llfree") {
+      const pages = new Llfree(zone.startPfn, zone.spannedPages, options.vcpus);
+      return bootedZone(zone, llfreeKernel(pages, kernel.version), pages);
+    }
     const allocator = new Buddy(zone.startPfn, zone.spannedPages, MOVABLE, kernel.retypesMerged);
     return bootedZone(zone, kernel, allocator);
   });
@@ -72,7 +82,7 @@ export function layoutMachine(
 function bootedZone(
   { index, name, present, free, managedPages, watermarks }: ZonePlan,
   kernel: Kernel,
-  allocator: Allocator,
+  allocator: PageAllocator,
 ): Zone {
   releaseAtBoot(allocator, free);
   return new Zone({ index, name, allocator, present, managedPages, watermarks, kernel });

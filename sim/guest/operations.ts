@@ -206,6 +206,8 @@ export interface Workload {
   readonly state?: RecordedState;
   /** Whether its operations are what the zones were asked, below the per-CPU lists, which must be passed by. */
   readonly zoneRequests?: boolean;
+  /** Whether its guest lives: reclaims, compacts and drops caches on its own; not unless told. */
+  readonly living?: boolean;
   /** About how many rows of the trace its operations write, for estimates. */
   readonly estimatedRows: number;
   /** When its last operation is due, ns; Infinity for an endless workload. */

@@ -7,6 +7,7 @@ import { MOVABLE, PAGEBLOCK_ORDER, RECLAIMABLE } from "./allocator.ts";
 import { allocAtomic, reserveHighatomic, unreserveHighatomic } from "./highatomic.ts";
 import { type AllocFlags, NO_FLAGS, NO_FRAGMENT } from "./kernel.ts";
 import type { Kswapd } from "./kswapd.ts";
+import { ZoneType } from "./memory_map.ts";
 import { keepsOrder, listOrder, PCP_LISTS } from "./pcp.ts";
 import { type BlockReturned, PerCpuLists } from "./per_cpu.ts";
 import { ORDINARY, type Urgency, watermarkOk } from "./watermark_check.ts";
@@ -19,7 +20,15 @@ export interface PageSourceOptions {
   readonly perCpu: number;
   /** Whether requests leave the watermarks and the lowmem reserves of the zones alone. */
   readonly keepMarks: boolean;
+  /**
+   * Whether a request that finds nothing fails, so that the task reclaims first, instead of draining per-CPU lists; not unless
+   * told.
+   */
+  readonly reclaims?: boolean;
 }
+
+/** The name of the zone that only movable requests may use. */
+const MOVABLE_ZONE = "Movable";
 
 /** Types that have lists of their own for each small order. */
 const MOBILE_TYPES = RECLAIMABLE + 1;
@@ -57,6 +66,7 @@ export class PageSource {
   readonly #zones: readonly Zone[];
   readonly #perCpu: number;
   readonly #keepMarks: boolean;
+  readonly #reclaims: boolean;
   #use: ZoneUse;
   #lists: PerCpuLists | undefined;
   readonly #returned: BlockReturned;
@@ -77,6 +87,7 @@ export class PageSource {
     this.#use = use;
     this.#perCpu = options.perCpu;
     this.#keepMarks = options.keepMarks;
+    this.#reclaims = options.reclaims ?? false;
     this.#returned = returned;
     this.#kswapd = kswapd;
     if (options.perCpu > 0) this.#lists = new PerCpuLists(zones, use.pagesets, options.perCpu, returned);
@@ -100,22 +111,25 @@ export class PageSource {
   /**
    * Takes 2^order pages from the zones in their order, or from zone `only` as a recording says; when there are none, per-CPU
    * lists are drained first, then what is set aside is used. Where marks are kept an atomic request may go below them, and
-   * waits for neither. The first page, or -1; its zone is in {@link zone}.
+   * waits for neither. `wakes` says whether kswapd hears of it. The first page, or -1; its zone is in {@link zone}.
    */
-  take(order: number, migratetype: number, only: number, cpu: number, atomic = false): number {
+  take(order: number, migratetype: number, only: number, cpu: number, atomic = false, wakes = true): number {
     const urgent = atomic && this.#keepMarks;
-    const pfn = this.#walk(order, migratetype, only, cpu, urgent);
-    return pfn >= 0 || urgent ? pfn : this.#takeLast(order, migratetype, only, cpu);
+    const pfn = this.#walk(order, migratetype, only, cpu, urgent, wakes);
+    return pfn >= 0 || urgent || this.#reclaims ? pfn : this.takeLast(order, migratetype, only, cpu);
   }
 
-  #takeLast(order: number, migratetype: number, only: number, cpu: number): number {
+  /** Takes pages after the CPUs gave back what they keep, and then from what is set aside, as {@link take}. */
+  takeLast(order: number, migratetype: number, only: number, cpu: number): number {
     let pfn = -1;
     if (this.perCpuPages > 0) {
       this.#lists!.drainAll();
       pfn = this.#walk(order, migratetype, only, cpu, false);
     }
     if (pfn >= 0 || only >= 0) return pfn;
-    const zones = zonesFor(this.#use, cpu, highestFor(migratetype)).map((index) => this.#zones[index]);
+    const zones = zonesFor(this.#use, cpu, highestFor(migratetype)).map((index) => this.#zones[index]).filter((zone) =>
+      zone.hasLists
+    );
     while (pfn < 0 && unreserveHighatomic(zones, migratetype)) pfn = this.#walk(order, migratetype, -1, cpu, false);
     return pfn;
   }
@@ -152,7 +166,7 @@ export class PageSource {
   }
 
   /** First without mixing types and above the low mark, then down to the minimum. */
-  #walk(order: number, migratetype: number, only: number, cpu: number, urgent: boolean): number {
+  #walk(order: number, migratetype: number, only: number, cpu: number, urgent: boolean, wakes = true): number {
     if (only >= 0) return this.#takeFrom(only, order, migratetype, cpu, WALKS.free);
     const keepMarks = this.#keepMarks;
     const zones = zonesFor(this.#use, cpu, highestFor(migratetype));
@@ -164,9 +178,22 @@ export class PageSource {
     if (!keepMarks) return this.#takeFirst(zones, order, migratetype, cpu, WALKS.free);
     const pfn = this.#takeFirst(zones, order, migratetype, cpu, WALKS.toLow);
     if (pfn >= 0) return pfn;
-    this.#kswapd?.wake();
+    if (wakes) this.#kswapd?.wake(order, highestFor(migratetype));
     const { atomicPage, atomicBlock, toMin } = WALKS;
     return this.#takeFirst(zones, order, migratetype, cpu, !urgent ? toMin : order === 0 ? atomicPage : atomicBlock);
+  }
+
+  /**
+   * Whether one zone has enough for requests of an order that may use zones up to type `highest`, up to the high mark with its
+   * boost (mm/vmscan.c `pgdat_balanced`).
+   */
+  balanced(order: number, highest: number): boolean {
+    return this.#zones.some((zone, index) => {
+      if (highest < ZoneType.movable && zone.name === MOVABLE_ZONE) return false;
+      const mark = zone.watermarks.high + zone.watermarkBoost;
+      const reserve = this.#use.lowmemReserve[index][highest];
+      return watermarkOk(zone, order, mark, reserve, ORDINARY, zone.kernel.version);
+    });
   }
 
   #takeFirst(zones: readonly number[], order: number, migratetype: number, cpu: number, walk: Walk): number {
@@ -186,8 +213,9 @@ export class PageSource {
     if (lists !== undefined) {
       lists.flags = flags;
       pfn = lists.of(index, cpu).alloc(order, migratetype);
-    } else if (!atomic) pfn = zone.alloc(order, migratetype, flags);
-    if (atomic) {
+    } else if (!atomic || !zone.hasLists) pfn = zone.alloc(order, migratetype, flags, cpu);
+    // Pageblocks are set aside on lists of their own.
+    if (atomic && zone.hasLists) {
       if (pfn < 0) pfn = allocAtomic(zone, order, migratetype, flags);
       if (pfn >= 0 && order > 0) reserveHighatomic(zone, pfn, order);
     }
@@ -205,7 +233,7 @@ export class PageSource {
     const base = mark === "low" ? watermarks.low : watermarks.min;
     const level = atomic && order === 0 ? base : base + watermarkBoost;
     const reserve = this.#use.lowmemReserve[index][highestFor(migratetype)];
-    if (order === 0 && zone.allocator.freePages - zone.reservedHighatomicPages > level + reserve) return true;
+    if (order === 0 && zone.pages.freePages - zone.reservedHighatomicPages > level + reserve) return true;
     return watermarkOk(zone, order, level, reserve, urgency, zone.kernel.version);
   }
 }

@@ -36,7 +36,7 @@ export interface PolicyContext {
 }
 
 /** Something a plug-in cannot run without. The assembly refuses a combination that lacks it. */
-export type Need = "requests" | "future";
+export type Need = "requests" | "future" | "lists";
 
 /** A case of the conformance suite (`tests/policies/conformance`) that a policy cannot pass. */
 export interface SkippedCase {
@@ -56,7 +56,7 @@ export interface PolicyPlugin {
   readonly source: string;
   /** Its options. */
   readonly options: Options<unknown>;
-  /** What it needs; `requests` means that the host asks for its passes, `future` a rehearsal of the run. */
+  /** What it needs; `requests` means that the host asks for its passes, `future` a rehearsal, `lists` free lists. */
   readonly needs: readonly Need[];
   /** The queue that its driver uses when it names none, `request` unless told; a VMM gives each a size of its own. */
   readonly queue?: string;

@@ -5,7 +5,7 @@
  * free block is larger than 4 MiB, so none crosses a section and buddies are the same pages in both numberings.
  */
 import { ORDER_PAGES } from "../memory/range.ts";
-import { type Allocator, MIGRATETYPE_COUNT, MOVABLE, ORDERS, PAGEBLOCK_PAGES } from "./allocator.ts";
+import { type Allocator, forEachOnLists, MIGRATETYPE_COUNT, MOVABLE, ORDERS, PAGEBLOCK_PAGES } from "./allocator.ts";
 import { Buddy } from "./buddy.ts";
 import { SECTION_PAGES, SectionTable } from "./section_table.ts";
 
@@ -265,6 +265,18 @@ export class SparseLists implements Allocator {
   /** Sets the migratetype of the pageblock of a page. Throws Error when its section does not exist. */
   setPageblockType(pfn: number, migratetype: number): void {
     this.#lists.setPageblockType(this.#pageOf(pfn), migratetype);
+  }
+
+  /** Pageblocks of a migratetype in the sections that exist. */
+  pageblocks(migratetype: number): number {
+    const unused = this.#table.sections.length - this.sections;
+    const empty = migratetype === this.#firstType ? unused * (SECTION_PAGES / PAGEBLOCK_PAGES) : 0;
+    return this.#lists.pageblocks(migratetype) - empty;
+  }
+
+  /** Calls `visit` for every free block, list by list, from order 0 up. */
+  forEachFree(visit: (pfn: number, order: number) => void): void {
+    forEachOnLists(this, visit);
   }
 
   /**

@@ -4,7 +4,7 @@
  */
 import { NONE } from "../core/trace.ts";
 import { HUGE_PAGES, ORDER_PAGES } from "../memory/range.ts";
-import { type Allocator, ORDERS } from "./allocator.ts";
+import { ORDERS, type PageAllocator } from "./allocator.ts";
 import type { PolicyContext } from "./plugin.ts";
 import type { Zone } from "./zone.ts";
 
@@ -42,7 +42,7 @@ export class UnaskedDrops {
     const pieces = this.#pieces;
     this.#pieces = [];
     for (const { zone, pfn, count } of pieces) {
-      forEachFreePart(zone.allocator, pfn, count, (part, pages) => this.#drop(part, pages));
+      forEachFreePart(zone.pages, pfn, count, (part, pages) => this.#drop(part, pages));
     }
   }
 
@@ -90,7 +90,7 @@ function middleOf(pfn: number, count: number): number {
 
 /** Calls `visit` for the parts of a range that are free. */
 function forEachFreePart(
-  allocator: Allocator,
+  allocator: PageAllocator,
   pfn: number,
   count: number,
   visit: (pfn: number, count: number) => void,
@@ -104,7 +104,7 @@ function forEachFreePart(
 }
 
 /** The end of the free block that a page lies in; the page itself when it is not free. */
-function freeUntil(allocator: Allocator, pfn: number): number {
+function freeUntil(allocator: PageAllocator, pfn: number): number {
   for (let order = 0; order < ORDERS; order++) {
     const head = Math.floor(pfn / ORDER_PAGES[order]) * ORDER_PAGES[order];
     if (head < allocator.startPfn) break;

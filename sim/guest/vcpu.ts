@@ -7,8 +7,11 @@
 import { Signal, type Sim, type Task } from "../core/sim.ts";
 import { Event, NONE } from "../core/trace.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
+import { PAGEBLOCK_ORDER, PAGEBLOCK_PAGES } from "./allocator.ts";
 import { FAILED, type Guest } from "./guest.ts";
 import { Op, OpColumns, OpFlag, type OpStream } from "./operations.ts";
+import { COSTLY_ORDER } from "./reclaim.ts";
+import { allocHuge, allocSlowly, dropCaches, type PageRequest, reclaimPages } from "./slow_path.ts";
 import { lockedUntilNs } from "./zone_use.ts";
 
 const BATCH = 1024;
@@ -106,19 +109,97 @@ export class Vcpus {
     const cpu = columns.cpu[row];
     if (kind <= Op.free && guest.locksUntilNs > this.#sim.now && this.#waitsForLock(index)) return -1;
     this.operations++;
-    if (kind === Op.free) return guest.free(handle, cpu);
-    if (kind === Op.touch) return guest.touch(handle, columns.touch[row], cpu);
+    const flags = columns.flags[row];
+    const huge = (flags & OpFlag.fallback) !== 0;
+    if (kind === Op.free) return huge ? guest.freeHuge(handle, cpu) : guest.free(handle, cpu);
+    if (kind === Op.touch) {
+      const touch = columns.touch[row];
+      return huge ? guest.touchHuge(handle, touch, cpu) : guest.touch(handle, touch, cpu);
+    }
+    if (kind === Op.dropCaches || kind === Op.reclaim) {
+      this.#sim.spawn(this.#housework(index));
+      return -1;
+    }
     if (kind !== Op.alloc) return 0;
+    if (huge) return this.#faultHuge(index);
+    const cache = (flags & OpFlag.cache) !== 0;
+    if (cache && guest.hit(handle)) return 0;
     const order = columns.order[row];
-    const atomic = (columns.flags[row] & OpFlag.atomic) !== 0;
+    const atomic = (flags & OpFlag.atomic) !== 0;
     const costNs = guest.alloc(handle, order, columns.migratetype[row], columns.zone[row], cpu, atomic);
     if (atomic && costNs === FAILED) {
       guest.allocFailed(handle, order, columns.zone[row], cpu);
       return 0;
     }
-    if (costNs !== FAILED && !guest.needsUse(handle)) return costNs + guest.use(handle, columns.touch[row], cpu);
+    if (costNs !== FAILED && !guest.needsUse(handle)) {
+      const useNs = guest.use(handle, columns.touch[row], cpu);
+      if (cache) guest.mayDrop(handle, columns.migratetype[row]);
+      return costNs + useNs;
+    }
     this.#sim.spawn(this.#finishAlloc(index, costNs));
     return -1;
+  }
+
+  /** A huge page fault: one block of order 9, or single pages. Returns what it takes, ns, or -1 as {@link Vcpus.#operate}. */
+  #faultHuge(index: number): number {
+    const { columns, row } = this.#streams[index];
+    const guest = this.#guest;
+    const handle = columns.handle[row];
+    const touch = columns.touch[row];
+    const cpu = columns.cpu[row];
+    const migratetype = columns.migratetype[row];
+    const hugeNs = allocHuge(guest, handle, migratetype, cpu);
+    if (hugeNs !== FAILED && !guest.needsUse(handle)) return hugeNs + guest.use(handle, touch, cpu);
+    if (hugeNs !== FAILED) {
+      this.#sim.spawn(this.#finishHuge(index, 0, hugeNs, 0, PAGEBLOCK_ORDER));
+      return -1;
+    }
+    guest.hooks.fellBack?.(handle);
+    let ns = 0;
+    for (let page = 0; page < PAGEBLOCK_PAGES; page++) {
+      const one = handle + page;
+      const costNs = guest.alloc(one, 0, migratetype, -1, cpu);
+      if (costNs === FAILED || guest.needsUse(one)) {
+        this.#sim.spawn(this.#finishHuge(index, page, costNs, ns, 0));
+        return -1;
+      }
+      ns += costNs + guest.use(one, page < touch ? 1 : 0, cpu);
+    }
+    return ns;
+  }
+
+  /** The rest of a huge page fault from a page on whose allocation took `firstNs`, or failed; `doneNs` is the time so far. */
+  *#finishHuge(index: number, from: number, firstNs: number, doneNs: number, order: number): Task {
+    const { columns, row } = this.#streams[index];
+    const guest = this.#guest;
+    const handle = columns.handle[row];
+    const touch = columns.touch[row];
+    const cpu = columns.cpu[row];
+    const migratetype = columns.migratetype[row];
+    const end = order > 0 ? 1 : PAGEBLOCK_PAGES;
+    let ns = doneNs;
+    for (let page = from; page < end; page++) {
+      const request = { handle: handle + page, order, migratetype, zone: -1, cpu };
+      const takenNs = page === from ? firstNs : guest.alloc(request.handle, 0, migratetype, -1, cpu);
+      const writes = order > 0 ? touch : page < touch ? 1 : 0;
+      const useNs: number = yield* this.#takeAndUse(request, writes, takenNs);
+      if (useNs === FAILED && this.#stopped) return;
+      // Where one page cannot be had the next cannot, either.
+      if (useNs === FAILED) break;
+      ns += useNs;
+    }
+    this.#streams[index].row++;
+    this.#next(index, ns);
+  }
+
+  /** Drops caches or reclaims; the stream goes on when that is done. */
+  *#housework(index: number): Task {
+    const { columns, row } = this.#streams[index];
+    const drops = columns.kind[row] === Op.dropCaches;
+    yield* (drops ? dropCaches : reclaimPages)(this.#guest, columns.touch[row], columns.cpu[row]);
+    if (this.#stopped) return;
+    this.#streams[index].row++;
+    this.#next(index, 0);
   }
 
   /** While the driver holds the zone lock an operation waits: the step runs again when the lock is free. */
@@ -134,31 +215,63 @@ export class Vcpus {
     return true;
   }
 
-  /** The slow way of an allocation: waits for memory that the driver has or can get, then runs the policy's hook. */
+  /** The slow way of an allocation: gets the pages, and runs the policy's hook; then the stream goes on. */
   *#finishAlloc(index: number, firstNs: number): Task {
     const { columns, row } = this.#streams[index];
     const guest = this.#guest;
     const handle = columns.handle[row];
-    const order = columns.order[row];
-    const cpu = columns.cpu[row];
+    const migratetype = columns.migratetype[row];
+    const request = { handle, order: columns.order[row], migratetype, zone: columns.zone[row], cpu: columns.cpu[row] };
+    const ns = yield* this.#takeAndUse(request, columns.touch[row], firstNs);
+    if (ns === FAILED && this.#stopped) return;
+    if (ns !== FAILED && (columns.flags[row] & OpFlag.cache) !== 0) guest.mayDrop(handle, migratetype);
+    this.#streams[index].row++;
+    this.#next(index, Math.max(0, ns));
+  }
+
+  /**
+   * Gets the pages of a request unless they are there, which took `firstNs`, runs the policy's hook, and uses them. Returns the
+   * time of the allocation and of the faults, ns, or FAILED.
+   */
+  *#takeAndUse(request: PageRequest, touch: number, firstNs: number): Task<number> {
+    const guest = this.#guest;
+    const { handle, order, zone, cpu } = request;
     const startNs = this.#sim.now;
     let costNs = firstNs;
+    if (costNs === FAILED) costNs = yield* guest.housekeeping ? this.#reclaimFor(request) : this.#waitFor(request);
+    if (this.#stopped) return FAILED;
+    if (this.#sim.now > startNs) this.#stallRow(this.#sim.now - startNs, cpu);
+    if (costNs === FAILED) {
+      guest.allocFailed(handle, order, zone, cpu);
+      return FAILED;
+    }
+    if (guest.needsUse(handle)) yield* guest.beforeUse(handle);
+    return costNs + guest.use(handle, touch, cpu);
+  }
+
+  /** Waits for memory that the driver has or can get. Returns the time of the allocation, ns, or FAILED. */
+  *#waitFor({ handle, order, migratetype, zone, cpu }: PageRequest): Task<number> {
+    let costNs: number = FAILED;
     for (let tries = 0; costNs === FAILED && tries < RETRIES_MAX; tries++) {
       // The first try again is at once: blocks may have come back in this very instant.
       if (tries > 0 && (!(yield* this.#memoryMayReturn(order)) || this.#stopped)) break;
-      costNs = guest.alloc(handle, order, columns.migratetype[row], columns.zone[row], cpu);
+      costNs = this.#guest.alloc(handle, order, migratetype, zone, cpu);
     }
-    if (this.#stopped) return;
-    if (this.#sim.now > startNs) this.#stallRow(this.#sim.now - startNs, cpu);
-    if (costNs === FAILED) {
-      guest.allocFailed(handle, order, columns.zone[row], cpu);
-      costNs = 0;
-    } else {
-      if (guest.needsUse(handle)) yield* guest.beforeUse(handle);
-      costNs += guest.use(handle, columns.touch[row], cpu);
+    return costNs;
+  }
+
+  /** Reclaims and compacts, then waits as {@link Vcpus.#waitFor}. */
+  *#reclaimFor(request: PageRequest): Task<number> {
+    let waits = 0;
+    const costNs = yield* allocSlowly(this.#guest, request, (order) => this.#mayReturnAgain(order, ++waits));
+    if (costNs === FAILED && !this.#stopped && request.order <= COSTLY_ORDER) {
+      this.#guest.outOfMemory(request.order, request.cpu);
     }
-    this.#streams[index].row++;
-    this.#next(index, costNs);
+    return costNs;
+  }
+
+  *#mayReturnAgain(order: number, waits: number): Task<boolean> {
+    return waits < RETRIES_MAX && !this.#stopped && (yield* this.#memoryMayReturn(order)) && !this.#stopped;
   }
 
   /**

@@ -3,10 +3,10 @@ import { PageBitmap } from "../memory/bitmap.ts";
 import { ORDER_PAGES, pagesOf } from "../memory/range.ts";
 import {
   type Allocator,
+  hasLists,
   ISOLATE,
-  MIGRATETYPE_COUNT,
   MOVABLE,
-  ORDER_MAX,
+  type PageAllocator,
   PAGEBLOCK_ORDER,
   PAGEBLOCK_PAGES,
 } from "./allocator.ts";
@@ -16,17 +16,14 @@ import { kernel61 } from "./kernel_6_1.ts";
 import { type FreeCounts, watermarkOk } from "./watermark_check.ts";
 import { boostedPages, type Watermarks } from "./watermarks.ts";
 
-/** So many blocks of a list are looked up at a time. */
-const READ_BLOCKS = 512;
-
 /** What a zone is made of. */
 export interface ZoneParts {
   /** Index in the guest's list of zones, ascending by address. */
   readonly index: number;
   /** DMA, DMA32, Normal or Movable. */
   readonly name: string;
-  /** The free lists. */
-  readonly allocator: Allocator;
+  /** Where its free pages are: the free lists, unless it has another allocator. */
+  readonly allocator: PageAllocator;
   /** Ranges of pages that exist at boot, ascending, without the holes. */
   readonly present: readonly { readonly pfn: number; readonly count: number }[];
   /** Pages that the allocator was given at boot: present less reserved. */
@@ -45,8 +42,10 @@ export class Zone implements ReservingZone, FreeCounts {
   readonly index: number;
   /** DMA, DMA32, Normal or Movable. */
   readonly name: string;
-  /** The free lists. */
-  readonly allocator: Allocator;
+  /** Where its free pages are, whatever the allocator. */
+  readonly pages: PageAllocator;
+  /** Whether there are free lists, which can be walked: {@link allocator}. */
+  readonly hasLists: boolean;
   /** Ranges of pages that exist at boot. */
   readonly present: readonly { readonly pfn: number; readonly count: number }[];
   /** Pages that exist now, without the holes. */
@@ -72,7 +71,8 @@ export class Zone implements ReservingZone, FreeCounts {
   constructor(parts: ZoneParts) {
     this.index = parts.index;
     this.name = parts.name;
-    this.allocator = parts.allocator;
+    this.pages = parts.allocator;
+    this.hasLists = hasLists(parts.allocator);
     this.present = parts.present;
     this.presentPages = pagesOf(parts.present);
     this.managedPages = parts.managedPages;
@@ -81,40 +81,35 @@ export class Zone implements ReservingZone, FreeCounts {
     this.unmovable = new PageBitmap(parts.reachPfn ?? this.endPfn);
   }
 
+  /** The free lists. Throws Error where the zone's allocator has none. */
+  get allocator(): Allocator {
+    if (!this.hasLists) throw new Error(`Zone ${this.name} has no free lists: its page allocator keeps none`);
+    return this.pages as Allocator;
+  }
+
   /** First page frame after the zone. */
   get endPfn(): number {
-    return this.allocator.startPfn + this.allocator.pages;
+    return this.pages.startPfn + this.pages.pages;
   }
 
   /** Whether the page lies between the first and the last page of the zone. */
   spans(pfn: number): boolean {
-    return pfn >= this.allocator.startPfn && pfn < this.endPfn;
+    return pfn >= this.pages.startPfn && pfn < this.endPfn;
   }
 
-  /** Calls `visit` for every free block, list by list, from order 0 up. The lists must not change meanwhile. */
+  /** Calls `visit` for every free block; where there are lists, list by list, from order 0 up. They must not change meanwhile. */
   forEachFree(visit: (pfn: number, order: number) => void): void {
-    const { allocator } = this;
-    const pfns = new Float64Array(READ_BLOCKS);
-    for (let order = 0; order <= ORDER_MAX; order++) {
-      if (allocator.nrFree(order) === 0) continue;
-      for (let type = 0; type < MIGRATETYPE_COUNT; type++) {
-        let read = allocator.read(order, type, -1, pfns);
-        while (read > 0) {
-          for (let i = 0; i < read; i++) visit(pfns[i], order);
-          read = read < READ_BLOCKS ? 0 : allocator.read(order, type, pfns[read - 1], pfns);
-        }
-      }
-    }
+    this.pages.forEachFree(visit);
   }
 
   /** Takes 2^order pages of a migratetype, from another type's lists if its own are empty; the first page, or -1. */
-  alloc(order: number, migratetype: number, flags: AllocFlags = NO_FLAGS): number {
-    return this.kernel.alloc(this, order, migratetype, flags);
+  alloc(order: number, migratetype: number, flags: AllocFlags = NO_FLAGS, cpu = 0): number {
+    return this.kernel.alloc(this, order, migratetype, flags, cpu);
   }
 
   /** Gives back pages to the lists of their pageblock's type; returns the order of the block they are in now. */
   free(pfn: number, order: number): number {
-    return this.kernel.free(this, pfn, order, this.allocator.pageblockType(pfn), false);
+    return this.kernel.free(this, pfn, order, this.pages.pageblockType(pfn), false);
   }
 
   /**
@@ -138,7 +133,7 @@ export class Zone implements ReservingZone, FreeCounts {
 
   /** Pages on the free lists. */
   get freePages(): number {
-    return this.allocator.freePages;
+    return this.pages.freePages;
   }
 
   /** See {@link FreeCounts.highatomicPages}. */
@@ -147,8 +142,9 @@ export class Zone implements ReservingZone, FreeCounts {
     return this.kernel.version === "6.1" ? this.reservedHighatomicPages : freeHighatomicPages(this.allocator);
   }
 
-  /** Whether the list of an order and migratetype has a block. */
+  /** Whether the list of an order and migratetype has a block; without lists, whether there is one of the order. */
   hasBlock(order: number, migratetype: number): boolean {
+    if (!this.hasLists) return this.pages.nrFree(order) > 0;
     return this.allocator.first(order, migratetype) >= 0;
   }
 
@@ -158,10 +154,10 @@ export class Zone implements ReservingZone, FreeCounts {
    * become movable.
    */
   isolate(pfn: number, order: number): boolean {
-    const { allocator, watermarks } = this;
-    const type = allocator.pageblockType(pfn);
+    const { pages, watermarks } = this;
+    const type = pages.pageblockType(pfn);
     if (type !== ISOLATE && !watermarkOk(this, 0, watermarks.min + ORDER_PAGES[order], 0)) return false;
-    allocator.remove(pfn, order);
+    pages.remove(pfn, order);
     if (order >= PAGEBLOCK_ORDER - 1) this.kernel.retypeIsolated(this, pfn, order);
     return true;
   }
@@ -171,6 +167,7 @@ export class Zone implements ReservingZone, FreeCounts {
    * free would, and marks it Reported, when asked, unless it merged. Returns the order of the block it is in now.
    */
   putBack(pfn: number, order: number, reported: boolean, toTail = true): number {
+    if (!this.hasLists) return this.free(pfn, order);
     const merged = this.allocator.free(pfn, order, this.allocator.pageblockType(pfn), toTail);
     if (reported && merged === order) this.allocator.setReported(pfn, order);
     return merged;

@@ -60,6 +60,6 @@ export function zonesFor(use: ZoneUse, cpu: number, highest: number): readonly n
  */
 export function lockedUntilNs(zones: readonly Zone[], zone: number, pages: number): number {
   let index = zone < 0 ? zones.length - 1 : zone;
-  while (zone < 0 && index > 0 && zones[index].allocator.freePages < pages) index--;
+  while (zone < 0 && index > 0 && zones[index].pages.freePages < pages) index--;
   return zones[index].lockedUntilNs;
 }

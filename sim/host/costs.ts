@@ -43,6 +43,12 @@ export interface CostTable {
   readonly encodeLineNs: Cost;
   /** Guest: starting a pass of a policy (waking its worker, getting its buffer). */
   readonly passNs: Cost;
+  /** Guest: dropping one clean 4 KiB page of the page cache or of slab, without freeing it. */
+  readonly reclaimPageNs: Cost;
+  /** Guest: moving one 4 KiB page in compaction or into a huge page, without faults of the host and without freeing. */
+  readonly compactionPageNs: Cost;
+  /** Guest: looking at one page, or at one free block, in a scanner of compaction or khugepaged. */
+  readonly scanPageNs: Cost;
   /** Transport: the guest's store that notifies the device, without the exit. */
   readonly kickNs: Cost;
   /** Transport: one exit to the host and back. */
@@ -108,6 +114,21 @@ const ASSUMED = {
   encodeWordNs: cost(1, 0, 2, "assumed", "one 64-bit store"),
   encodeLineNs: cost(5, 1, 80, "assumed", "write-allocate of one cache line, partly prefetched"),
   passNs: cost(2000, 500, 10000, "assumed", "a delayed work item starts on a running CPU"),
+  reclaimPageNs: cost(
+    400,
+    150,
+    2000,
+    "assumed",
+    "isolation, xarray deletion and a share of a batch; kswapd on one core drops 1-6 million clean pages a second",
+  ),
+  compactionPageNs: cost(
+    2000,
+    800,
+    13000,
+    "assumed",
+    "isolation, reverse map, copy of 4 KiB (300-500 ns) and a share of a TLB flush; 13 us when each page flushes alone",
+  ),
+  scanPageNs: cost(5, 1, 164, "assumed", "ascending walk over 64-byte page descriptors, prefetched; one miss 164 ns"),
   kickNs: cost(0, 0, 200, "assumed", "the store itself; its exit is charged as exit"),
   exitNs: cost(
     1200,

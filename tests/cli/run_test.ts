@@ -7,7 +7,12 @@ const EVENT_COLUMNS = "time_ns,actor,event,pfn,pages,order,zone,message,bytes,co
 const SAMPLE_COLUMNS =
   "time_ns,guest,resident_bytes,free_bytes,free_huge_bytes,pcp_bytes,isolated_bytes,used_bytes,cache_bytes,held_bytes," +
   "reported_bytes,resident_free_bytes,free_order_0,free_order_1,free_order_2,free_order_3,free_order_4,free_order_5," +
-  "free_order_6,free_order_7,free_order_8,free_order_9,free_order_10";
+  "free_order_6,free_order_7,free_order_8,free_order_9,free_order_10,unusable_free_index_order_0," +
+  "unusable_free_index_order_1,unusable_free_index_order_2,unusable_free_index_order_3,unusable_free_index_order_4," +
+  "unusable_free_index_order_5,unusable_free_index_order_6,unusable_free_index_order_7,unusable_free_index_order_8," +
+  "unusable_free_index_order_9,unusable_free_index_order_10,fragmentation_index_order_3,fragmentation_index_order_9," +
+  "fragmentation_index_order_10,unmovable_pageblocks,movable_pageblocks,reclaimable_pageblocks,highatomic_pageblocks," +
+  "isolate_pageblocks";
 const SUMMARY_COLUMNS =
   "fingerprint,sim_time_ns,events,allocs,frees,alloc_fails,passes,messages,kicks,exits,interrupts,payload_bytes,ranges," +
   "sent_pages,discarded_pages,skipped_pages,refault_pages,violations,near_misses,walk_visits,metadata_peak_bytes," +

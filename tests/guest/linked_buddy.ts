@@ -6,6 +6,7 @@
 import { forEachAlignedBlock, ORDER_PAGES } from "../../sim/memory/range.ts";
 import {
   type Allocator,
+  forEachOnLists,
   MIGRATETYPE_COUNT,
   ORDER_MAX,
   ORDERS,
@@ -205,6 +206,10 @@ export class LinkedBuddy implements Allocator {
     this.#types[Math.floor((pfn - this.#base) / PAGEBLOCK_PAGES)] = migratetype;
   }
 
+  pageblocks(migratetype: number): number {
+    return this.#types.filter((type) => type === migratetype).length;
+  }
+
   allocBulk(order: number, migratetype: number, out: Float64Array): number {
     let taken = 0;
     while (taken < out.length && (out[taken] = this.alloc(order, migratetype)) >= 0) taken++;
@@ -243,6 +248,11 @@ export class LinkedBuddy implements Allocator {
   /** It has no arena, and its links are checked by being compared. */
   get arenaBytes(): number {
     return 0;
+  }
+
+  /** Calls `visit` for every free block, list by list, from order 0 up. */
+  forEachFree(visit: (pfn: number, order: number) => void): void {
+    forEachOnLists(this, visit);
   }
 
   validate(): void {}

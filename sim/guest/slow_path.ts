@@ -1,0 +1,106 @@
+/**
+ * The slow path of an allocation in a guest that does its own housekeeping, and what else makes it reclaim (mm/page_alloc.c
+ * `__alloc_pages_slowpath`).
+ *
+ * Whether a task goes on without progress depends on the page cache of the whole guest, not of each zone
+ * (`should_reclaim_retry`), and tasks are never throttled (`throttle_direct_reclaim`). Workloads do not say which
+ * process owns what, so the OOM killer finds no victim and the allocation fails.
+ */
+import type { Task } from "../core/sim.ts";
+import { MOVABLE, PAGEBLOCK_ORDER } from "./allocator.ts";
+import { FAILED, type Guest } from "./guest.ts";
+import { COSTLY_ORDER, MAX_RECLAIM_RETRIES } from "./reclaim.ts";
+
+/** A request for pages. */
+export interface PageRequest {
+  /** The handle under which they come. */
+  readonly handle: number;
+  /** Their order. */
+  readonly order: number;
+  /** Their migratetype. */
+  readonly migratetype: number;
+  /** The zone alone that may give them, or -1. */
+  readonly zone: number;
+  /** The CPU. */
+  readonly cpu: number;
+}
+
+/**
+ * Gets what the fast path did not find: compacts, reclaims, drains, as long as that helps, and then lets `memoryMayReturn` say
+ * whether the driver gives memory back. Returns the time of the allocation itself, ns, or {@link FAILED}.
+ */
+export function* allocSlowly(
+  guest: Guest,
+  request: PageRequest,
+  memoryMayReturn: (order: number) => Task<boolean>,
+): Task<number> {
+  const { order, migratetype, cpu } = request;
+  const costly = order > COSTLY_ORDER;
+  // can_direct_compact: for these a first, cheap compaction comes before any reclaim.
+  if (order > 0 && (costly || migratetype !== MOVABLE)) {
+    const ns = yield* compactFor(guest, request);
+    if (ns !== FAILED) return ns;
+  }
+  let retries = 0;
+  for (;;) {
+    const pages = guest.reclaim.direct(order, migratetype === MOVABLE, cpu);
+    yield guest.reclaim.roundNs;
+    let ns = take(guest, request);
+    if (ns === FAILED) ns = take(guest, request, "last");
+    if (ns === FAILED && order > 0) ns = yield* compactFor(guest, request);
+    if (ns !== FAILED) return ns;
+    retries = pages > 0 ? 0 : retries + 1;
+    // Without reclaimable pages there is nothing to try again for.
+    const hopeless = retries > MAX_RECLAIM_RETRIES || (pages === 0 && guest.reclaim.lru.cachePages === 0);
+    if (!costly && !hopeless) continue;
+    if (!(yield* memoryMayReturn(order))) return FAILED;
+    retries = 0;
+  }
+}
+
+/** `__alloc_pages_direct_compact`. */
+function* compactFor(guest: Guest, request: PageRequest): Task<number> {
+  const { order, migratetype, cpu } = request;
+  const compactNs = guest.hooks.compact?.(order, migratetype, cpu) ?? 0;
+  if (compactNs === 0) return FAILED;
+  yield compactNs;
+  return take(guest, request);
+}
+
+function take(guest: Guest, { handle, order, migratetype, zone, cpu }: PageRequest, way?: "last"): number {
+  return guest.alloc(handle, order, migratetype, zone, cpu, false, way);
+}
+
+/**
+ * A huge page fault tries once, and as its defrag mode says wakes kswapd or compacts first (mm/huge_memory.c
+ * `vma_thp_gfp_mask`); it never loops. Returns the time it takes, ns, or {@link FAILED}: then single pages follow.
+ */
+export function allocHuge(guest: Guest, handle: number, migratetype: number, cpu: number): number {
+  const defrag = guest.thpDefrag;
+  if (defrag === undefined) return FAILED;
+  const wakes = defrag === "defer" || defrag === "defer+madvise";
+  const request = { handle, order: PAGEBLOCK_ORDER, migratetype, zone: -1, cpu };
+  const ns = guest.alloc(handle, PAGEBLOCK_ORDER, migratetype, -1, cpu, false, wakes ? "usual" : "quiet");
+  if (ns === FAILED && wakes) guest.hooks.kswapdAsleep?.(PAGEBLOCK_ORDER);
+  if (ns !== FAILED || defrag !== "always") return ns;
+  const compactNs = guest.hooks.compact?.(PAGEBLOCK_ORDER, migratetype, cpu) ?? 0;
+  if (compactNs === 0) return FAILED;
+  const again = take(guest, request);
+  return again === FAILED ? FAILED : again + compactNs;
+}
+
+/** Drops caches (`drop_caches_sysctl_handler`), a round at a time. */
+export function* dropCaches(guest: Guest, what: number, cpu: number): Task {
+  while (guest.reclaim.dropRound(what, cpu)) yield guest.reclaim.roundNs;
+}
+
+/** Reclaims so many pages for somebody (mm/memcontrol.c `memory_reclaim`), a batch at a time. */
+export function* reclaimPages(guest: Guest, pages: number, cpu: number): Task {
+  let left = pages;
+  for (let retries = 0; left > 0 && retries <= MAX_RECLAIM_RETRIES;) {
+    const reclaimed = guest.reclaim.proactive(left, cpu);
+    left -= reclaimed;
+    if (reclaimed === 0) retries++;
+    yield guest.reclaim.roundNs;
+  }
+}

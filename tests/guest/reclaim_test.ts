@@ -1,0 +1,204 @@
+import assert from "node:assert/strict";
+import { allCheckers } from "../../sim/core/checkers.ts";
+import { Sim } from "../../sim/core/sim.ts";
+import { Event, Trace, type TraceRows } from "../../sim/core/trace.ts";
+import { MOVABLE, RECLAIMABLE } from "../../sim/guest/allocator.ts";
+import { Buddy } from "../../sim/guest/buddy.ts";
+import { Guest } from "../../sim/guest/guest.ts";
+import { kernel61 } from "../../sim/guest/kernel_6_1.ts";
+import { kernel612 } from "../../sim/guest/kernel_6_12.ts";
+import { Op, type OpColumns, OpFlag } from "../../sim/guest/operations.ts";
+import { ROUND_PAGES } from "../../sim/guest/reclaim.ts";
+import { Vcpus } from "../../sim/guest/vcpu.ts";
+import { Zone } from "../../sim/guest/zone.ts";
+import { useOfZones } from "../../sim/guest/zone_use.ts";
+import { Backing, HostMemory } from "../../sim/host/backing.ts";
+import { costProfiles, costsOf } from "../../sim/host/costs.ts";
+import { Judge } from "../../sim/host/judge.ts";
+
+const PAGES = 16_384;
+const MARKS = { min: 400, low: 700, high: 1000 };
+
+/** One operation of a stream. */
+interface Step {
+  kind?: number;
+  handle?: number;
+  order?: number;
+  type?: number;
+  touch?: number;
+  flags?: number;
+  pauseNs?: number;
+}
+
+/** A guest of one zone whose CPU runs `steps`; free pages after each of its rows, sums of its rows, and problems of the checkers. */
+function run(
+  steps: readonly Step[],
+  options: { kernel?: typeof kernel61; housekeeping?: boolean; zeroes?: boolean } = {},
+) {
+  const { kernel = kernel61, housekeeping = true, zeroes = true } = options;
+  const pages = new Map<number, number>();
+  const count = new Map<number, number>();
+  const writes: number[] = [];
+  const checkers = allCheckers([PAGES], { hugetlb: false });
+  const reader = {
+    read(rows: TraceRows) {
+      for (let i = 0; i < rows.count; i++) {
+        const event = rows.event[i];
+        pages.set(event, (pages.get(event) ?? 0) + rows.pages[i]);
+        count.set(event, (count.get(event) ?? 0) + 1);
+        if (event === Event.zero) writes.push(rows.pages[i]);
+      }
+    },
+  };
+  const sim = new Sim(new Trace([reader, ...checkers], true));
+  const allocator = new Buddy(0, PAGES, MOVABLE, kernel === kernel612);
+  allocator.insertRange(0, PAGES, MOVABLE);
+  const parts = { index: 0, name: "Normal", allocator, present: [{ pfn: 0, count: PAGES }], managedPages: PAGES };
+  const zone = new Zone({ ...parts, watermarks: MARKS, kernel });
+  const judge = new Judge(PAGES);
+  const costs = costsOf(costProfiles[0]);
+  const memory = new HostMemory(Infinity, () => sim.halt("full"));
+  const host = new Backing({
+    trace: sim.trace,
+    costs,
+    guest: 0,
+    memory,
+    judge,
+    kind: "4k",
+    pages: PAGES,
+    inhibited: false,
+  });
+  const use = { ...useOfZones([zone], 1), lowmemReserve: [[0, 0, 0, 0, 0]] };
+  const guestParts = { sim, index: 0, zones: [zone], host, judge, costs, initOnAlloc: zeroes, use };
+  const guest = new Guest({ ...guestParts, pages: { perCpu: 1, keepMarks: true, reclaims: housekeeping } });
+  sim.trace.write(Event.present, 0, PAGES, -1, 0, -1, -1, 0, 0, -1);
+  judge.release(0, PAGES);
+  const vcpus = new Vcpus(sim, guest);
+  let at = 0;
+  const least: number[] = [];
+  vcpus.start({
+    open: false,
+    fill(columns: OpColumns) {
+      let row = 0;
+      // One row at a time, so that the free pages are seen between any two of them.
+      if (at < steps.length) {
+        least.push(guest.freePages);
+        const { kind = Op.alloc, handle = 0, order = 0, type = MOVABLE, touch = 0, flags = 0, pauseNs = 1000 } =
+          steps[at++];
+        columns.set(row++, kind, handle, order, type, pauseNs, touch, 0, -1, -1, flags);
+      }
+      return row;
+    },
+  });
+  sim.run();
+  sim.trace.flush();
+  return {
+    guest,
+    zone,
+    free: least,
+    problems: checkers.flatMap(({ problems }) => problems),
+    pages: (event: number) => pages.get(event) ?? 0,
+    count: (event: number) => count.get(event) ?? 0,
+  };
+}
+
+const reads = (count: number, first = 0, pauseNs = 1000): Step[] =>
+  Array.from({ length: count }, (_, n) => ({ handle: first + n, touch: 1, flags: OpFlag.cache, pauseNs }));
+
+for (const kernel of [kernel61, kernel612]) {
+  Deno.test(`${kernel.version}: a guest that reads files of twice its memory stays between LOW and HIGH, and drop_caches gives all back`, () => {
+    const steps = [...reads(2 * PAGES), { kind: Op.dropCaches, touch: 1 }];
+    const { guest, free, problems, pages, count } = run(steps, { kernel });
+    assert.deepEqual(problems, []);
+    // While kswapd wakes (2 us) and in its rounds of at most 1024 pages the reader takes what it likes: a page at least every
+    // 1000 ns + 146 ns. The scan at priority 12 is 4 pages, so that a round is short; a page that a per-CPU list keeps is not free.
+    const settled = free.slice(PAGES);
+    const batch = 63;
+    assert.ok(Math.min(...settled) > MARKS.low - 2 * batch, `${Math.min(...settled)} pages free at least`);
+    assert.ok(Math.max(...settled) < MARKS.high + ROUND_PAGES, `${Math.max(...settled)} pages free at most`);
+    assert.deepEqual([count(Event.oomKill), count(Event.allocFail), pages(Event.directReclaim)], [0, 0, 0]);
+    assert.equal(guest.cachePages, 0);
+    assert.equal(guest.freePages + guest.perCpuPages, PAGES, "all but what the CPU keeps is free");
+    assert.equal(pages(Event.kswapd) + pages(Event.dropCaches), 2 * PAGES, "what was read was dropped by one of them");
+    assert.equal(pages(Event.free), 2 * PAGES);
+  });
+
+  Deno.test(`${kernel.version}: what is read again and again stays, what is read once goes`, () => {
+    const hot = reads(2000);
+    const steps = [...hot, ...hot, ...hot];
+    for (let part = 0; part < 20; part++) steps.push(...reads(1000, 10_000 + part * 1000), ...hot);
+    const { guest, problems } = run(steps, { kernel });
+    assert.deepEqual(problems, []);
+    const kept = hot.filter(({ handle }) => guest.allocations.find(handle!)).length;
+    assert.equal(kept, 2000);
+    assert.ok(!guest.allocations.find(10_000), "read once, long ago");
+  });
+}
+
+Deno.test("memory that nobody can drop: the guest reclaims all there is, then the allocation fails and is counted", () => {
+  const anonymous = Array.from({ length: PAGES }, (_, n) => ({ handle: 100_000 + n, pauseNs: 0 }));
+  const { guest, count, pages, problems } = run([...reads(8000), ...anonymous]);
+  assert.deepEqual(problems, []);
+  assert.equal(guest.cachePages, 0, "no page of the cache is left");
+  assert.equal(pages(Event.kswapd) + pages(Event.directReclaim), 8000);
+  assert.ok(pages(Event.directReclaim) > 0);
+  // All above the minimum is used; those that come after it fail, each by itself.
+  assert.equal(guest.freePages, MARKS.min);
+  assert.equal(count(Event.oomKill), guest.oomKills);
+  assert.equal(count(Event.allocFail), MARKS.min + guest.perCpuPages);
+});
+
+Deno.test("a free of what was dropped is counted as such, a handle may be used again", () => {
+  const { guest, problems } = run([
+    ...reads(10),
+    { handle: 10, type: RECLAIMABLE, flags: OpFlag.cache },
+    { kind: Op.dropCaches, touch: 2 },
+    { kind: Op.free, handle: 10 },
+    { kind: Op.dropCaches, touch: 1 },
+    { kind: Op.free, handle: 0, flags: OpFlag.cache },
+    { kind: Op.free, handle: 0, flags: OpFlag.cache },
+    ...reads(1, 1),
+    { kind: Op.free, handle: 1 },
+    { kind: Op.free, handle: 999 },
+  ]);
+  assert.deepEqual(problems, []);
+  assert.deepEqual([guest.droppedFrees, guest.skippedFrees, guest.cachePages], [2, 2, 0]);
+});
+
+Deno.test("memory.reclaim drops about what it is asked for, and stops when nothing is left", () => {
+  const some = run([...reads(1000), { kind: Op.reclaim, touch: 320 }]);
+  // What it looks at last is a batch of up to 32 pages, which is finished.
+  const dropped = some.pages(Event.directReclaim);
+  assert.ok(dropped >= 320 && dropped < 352, `${dropped} pages`);
+  assert.equal(some.guest.cachePages, 1000 - dropped);
+  assert.equal(run([...reads(100), { kind: Op.reclaim, touch: 320 }]).guest.cachePages, 0);
+});
+
+Deno.test("a huge fault falls back to 512 pages when no block is left, and one free gives them all back", () => {
+  const huge = { handle: 0, touch: 512, flags: OpFlag.fallback };
+  const whole = run([huge, { kind: Op.free, handle: 0, flags: OpFlag.fallback }]);
+  assert.deepEqual([whole.count(Event.alloc), whole.count(Event.free), whole.pages(Event.zero)], [1, 1, 512]);
+  // All but 430 pages are in use, less than a block of order 9, and then every eighth of them is free again.
+  const singles: Step[] = [];
+  for (let n = 0; n < PAGES - 430; n++) singles.push({ handle: 5000 + n });
+  for (let n = 0; n < PAGES - 430; n += 8) singles.push({ kind: Op.free, handle: 5000 + n });
+  const fallen = run([...singles, huge, { kind: Op.free, handle: 0, flags: OpFlag.fallback }]);
+  assert.deepEqual(fallen.problems, []);
+  const { allocations } = fallen.guest;
+  assert.equal([...Array(512).keys()].filter((handle) => allocations.find(handle)).length, 0);
+  assert.equal(fallen.count(Event.allocFail), 0);
+  const before = PAGES - 430;
+  assert.equal(fallen.count(Event.alloc), before + 512);
+});
+
+Deno.test("without housekeeping nothing is reclaimed: the cache fills the guest and then allocations fail", () => {
+  const { guest, count, problems } = run(reads(PAGES), { housekeeping: false });
+  assert.deepEqual(problems, []);
+  assert.deepEqual([count(Event.kswapd), count(Event.directReclaim), guest.oomKills], [0, 0, 0]);
+  assert.ok(count(Event.allocFail) > 0);
+});
+
+Deno.test("page cache is zeroed as every allocation is when the kernel does so, and not else", () => {
+  assert.equal(run(reads(100)).pages(Event.zero), 100);
+  assert.equal(run(reads(100), { zeroes: false }).pages(Event.zero), 0);
+});

@@ -1,0 +1,211 @@
+/**
+ * A guest that lives: users of memory (`workloads/users/`, one file each) side by side, in phases.
+ *
+ * ```yaml
+ * workload:
+ *   kind: living
+ *   curve: recordings/clang-build-guest.csv      # only for users with `follow: true`: columns t_s, used_gib, cached_gib
+ *   phases:
+ *     - for: 30s                                 # every phase has a length
+ *       users:
+ *         - { kind: processes, jobs: 12, memory: { mean: 300MiB }, lifetime: { mean: 20s } }
+ *         - { kind: page-cache, files: 8GiB, rate: 100MiB, keep: true }
+ *     - for: 10s
+ *       users: [{ kind: drop-caches, what: 3 }]
+ * ```
+ *
+ * Every user also takes `cpus: 4` (on how many CPUs it runs, all unless told), `from: 5s` and `until: 9s` (in the phase), and
+ * `keep: true` (what it holds at its end stays allocated for good; else it is freed then). Amounts are sizes (`300MiB`) or shares of the guest's memory (`5%`), and
+ * they, rates and counts are of the whole guest: the CPUs share them evenly. `deno task sim list workloads` does not know
+ * the users; their options stand in their files:
+ *
+ * - `processes`: jobs, jobsPer (jobs for every so much memory, e.g. 1GiB), memory {distribution, mean, alpha}, lifetime, pause,
+ *   growth, orders, huge (share of memory from huge faults), reads (file pages a MiB), files (size of what they read), follow, base.
+ * - `anonymous`: live (amount), region {distribution, mean}, lifetime, orders, huge: regions that are mapped, written, unmapped.
+ * - `page-cache`: files (amount), rate (bytes/s), orders (of its folios), pattern: sequential|random; or follow, written,
+ *   mapped, base.
+ * - `slab`: objects, grows, perSlab, order, churn (objects/s), type: unmovable|reclaimable, pinned (share of objects in use).
+ * - `kernel-pages`: start, rate (bytes/s), lifetime, orders, type; `tmpfs`: start, rate, lifetime, orders.
+ * - `network`: rate (buffers/s), lifetime, orders: atomic.
+ * - `page-fault`: memory, mapping: anonymous|file, huge, fault: will-it-scale, one task per CPU (`cpus`).
+ * - `drop-caches`: what (1, 2 or 3), at (time after its start).
+ */
+import { z } from "zod";
+import {
+  duration,
+  durationSchema,
+  field,
+  flag,
+  InputError,
+  integer,
+  optional,
+  type Options,
+  parseOptions,
+  text,
+  unknownName,
+} from "../sim/core/options.ts";
+import type { Workload, WorkloadContext } from "../sim/guest/operations.ts";
+import { type WorkloadPlugin, workloadPlugin } from "../sim/guest/plugin.ts";
+import { StartBlocks } from "../sim/guest/start_blocks.ts";
+import { readUserCurve } from "./users/curve.ts";
+import { userKinds } from "./users/mod.ts";
+import { type PhaseUser, UserStream } from "./users/stream.ts";
+import type { UserContext, UserCurve, UserKind } from "./users/user.ts";
+
+/** A user of memory in a phase. */
+interface UserSetting {
+  readonly kind: UserKind;
+  readonly options: unknown;
+  /** On how many CPUs it runs; all when left out. */
+  readonly cpus: number | undefined;
+  /** Whether what it holds at the end of the phase stays allocated. */
+  readonly keep: boolean;
+  /** When it starts in the phase, ns. */
+  readonly from: number;
+  /** When it ends in the phase, ns; with the phase when left out. */
+  readonly until: number | undefined;
+}
+
+/** A phase. */
+export interface LivingPhase {
+  /** How long, ns. */
+  readonly for: number;
+  /** Users in input form. */
+  readonly users: readonly Readonly<Record<string, unknown>>[];
+}
+
+/** Options of a living guest. */
+export interface LivingOptions {
+  /** The phases in order. */
+  readonly phases: readonly LivingPhase[];
+  /** A recorded curve for users with `follow`. */
+  readonly curve?: string | undefined;
+}
+
+const userSchema = z.looseObject({ kind: z.string() });
+
+const phaseSchema = z.strictObject({ for: durationSchema(1000), users: z.array(userSchema).default([]) });
+
+const options: Options<LivingOptions> = {
+  fields: {
+    phases: field(z.array(phaseSchema) as unknown as z.ZodType<readonly LivingPhase[]>, undefined, {
+      summary: `phases in order, each {for: 30s, users: [{kind: …}]}; kinds are ${
+        userKinds.map(({ kind }) => kind).join(", ")
+      }`,
+    }),
+    curve: optional(text(undefined, {
+      summary: "a CSV file with t_s, used_gib (page cache included) and cached_gib, for users with follow: true",
+    })),
+  },
+};
+
+/** What every user takes. */
+const COMMON: Options<Omit<UserSetting, "kind" | "options">> = {
+  fields: {
+    cpus: optional(integer(undefined, 1, 65536, { summary: "on how many CPUs it runs" })),
+    keep: flag(false, { summary: "what it holds at the end stays allocated for good" }),
+    from: duration("0s", { summary: "when it starts in the phase" }),
+    until: optional(duration(undefined, { summary: "when it ends in the phase" })),
+  },
+};
+
+/** Checks a user against its kind. */
+function parseUser(input: Readonly<Record<string, unknown>>, path: (string | number)[], curve: boolean): UserSetting {
+  const { kind: name, cpus, keep, from, until, ...rest } = input;
+  const kind = userKinds.find((known) => known.kind === name);
+  if (kind === undefined) {
+    throw new InputError([...path, "kind"], unknownName("user", String(name), userKinds.map((known) => known.kind)));
+  }
+  const common = parseOptions(COMMON, { cpus, keep, from, until }, path).value;
+  const { value } = parseOptions(kind.options, rest, path, Object.keys(COMMON.fields));
+  if ((value as { follow?: boolean }).follow === true && !curve) {
+    throw new InputError([...path, "follow"], "follow needs the key `curve` of the workload");
+  }
+  return { kind, options: value, ...common };
+}
+
+/** Makes the users of all phases, for each CPU. */
+class Assembly {
+  readonly byCpu: PhaseUser[][];
+  /** Handles given to files so far. */
+  handles = 0;
+  #context: WorkloadContext;
+  #curve: UserCurve | undefined;
+
+  constructor(context: WorkloadContext, curve: UserCurve | undefined) {
+    this.#context = context;
+    this.#curve = curve;
+    this.byCpu = Array.from({ length: context.vcpus }, () => []);
+  }
+
+  /** Adds a user to every CPU on which it runs; `name` separates its random streams from those of others. */
+  add(setting: UserSetting, name: string, phaseNs: number, phase: LivingPhase): void {
+    const { memoryPages, vcpus } = this.#context;
+    const startNs = phaseNs + setting.from;
+    const durationNs = Math.min(setting.until ?? phase.for, phase.for) - setting.from;
+    if (durationNs <= 0) return;
+    const cpus = Math.min(setting.cpus ?? vcpus, vcpus);
+    for (let cpu = 0; cpu < cpus; cpu++) {
+      const context: UserContext = {
+        memoryPages,
+        vcpus,
+        cpu,
+        cpus,
+        durationNs,
+        startNs,
+        curve: this.#curve,
+        range: (count) => {
+          this.handles += count;
+          return this.handles - count;
+        },
+        random: (stream) => this.#context.random(`${name}/cpu${cpu}/${stream}`),
+      };
+      const user = setting.kind.create(context, setting.options);
+      this.byCpu[cpu].push({ user, startNs, endNs: startNs + durationNs, keep: setting.keep });
+    }
+  }
+}
+
+function create(context: WorkloadContext, settings: LivingOptions): Workload {
+  const { vcpus } = context;
+  if (settings.phases.length === 0) throw new InputError(["phases"], "a guest that lives needs at least one phase");
+  const assembly = new Assembly(context, settings.curve === undefined ? undefined : curveOf(context, settings.curve));
+  let startNs = 0;
+  settings.phases.forEach((phase, index) => {
+    phase.users.forEach((input, at) => {
+      const setting = parseUser(input, ["phases", index, "users", at], settings.curve !== undefined);
+      assembly.add(setting, `phase${index}/user${at}`, startNs, phase);
+    });
+    startNs += phase.for;
+  });
+  return {
+    streams: assembly.byCpu.map((users, cpu) => new UserStream(users, startNs, assembly.handles, cpu, vcpus)),
+    start: new StartBlocks(),
+    living: true,
+    // What users ask for depends on their sizes and rates; this is what a busy guest asks for in that time.
+    estimatedRows: Math.round(startNs / 1e9 * vcpus * ROWS_PER_CPU_SECOND),
+    durationNs: startNs,
+  };
+}
+
+/** Rows of the trace that a busy CPU writes in a second, for estimates: about those of the clang build. */
+const ROWS_PER_CPU_SECOND = 1000;
+
+function curveOf(context: WorkloadContext, file: string): UserCurve {
+  try {
+    return readUserCurve(context.file(file));
+  } catch (error) {
+    if (error instanceof InputError) throw new InputError(["curve:", file, ...error.path], error.message);
+    throw error;
+  }
+}
+
+/** The plug-in. */
+export const living: WorkloadPlugin = workloadPlugin<LivingOptions>({
+  name: "living",
+  summary: "a guest that lives: processes, page cache, slab, kernel pages, tmpfs, network, in phases",
+  source: "workloads/users/",
+  options,
+  files: ({ curve }) => curve === undefined ? [] : [curve],
+  create,
+});

@@ -1,0 +1,60 @@
+/** A mapping of a process: pages that are faulted in one after the other, with their page tables, and go all at once. */
+import type { Distribution } from "../../sim/core/distributions.ts";
+import type { Random } from "../../sim/core/random.ts";
+import { MOVABLE, UNMOVABLE } from "../../sim/guest/allocator.ts";
+import { ORDER_PAGES } from "../../sim/memory/range.ts";
+import type { OpSink } from "./user.ts";
+
+/** Entries of a page table, and pages of a huge page. */
+const TABLE_PAGES = 512;
+
+/** How regions are backed. */
+export interface Backing {
+  /** Orders of the folios of a fault (0: single pages; larger ones: mTHP, or several faults taken as one). */
+  readonly orders: Distribution;
+  /** Share of regions' memory that is faulted in by huge pages (THP). */
+  readonly huge: number;
+  /** Random numbers. */
+  readonly random: Random;
+}
+
+/** A region that grows from its start and is unmapped as a whole. */
+export class Region {
+  /** Pages faulted in. */
+  pages = 0;
+  #backing: Backing;
+  #handles: number[] = [];
+  #tables = 0;
+
+  /** An empty region. */
+  constructor(backing: Backing) {
+    this.#backing = backing;
+  }
+
+  /** Faults pages in until there are at least `pages`; page tables come with each 2 MiB (`__pte_alloc`, `pgtable_trans_huge_deposit`). */
+  grow(sink: OpSink, pages: number): void {
+    const { orders, huge, random } = this.#backing;
+    while (this.pages < pages) {
+      if (this.pages >= this.#tables * TABLE_PAGES) {
+        this.#tables++;
+        this.#handles.push(sink.alloc(0, UNMOVABLE, 1));
+        if (huge > 0 && pages - this.pages >= TABLE_PAGES && random.nextFloat() < huge) {
+          this.#handles.push(sink.allocHuge(TABLE_PAGES));
+          this.pages += TABLE_PAGES;
+          continue;
+        }
+      }
+      const order = orders.draw(random);
+      this.#handles.push(sink.alloc(order, MOVABLE, ORDER_PAGES[order]));
+      this.pages += ORDER_PAGES[order];
+    }
+  }
+
+  /** Unmaps all of it: pages in the order of their addresses (`unmap_vmas`, `free_pgtables`). */
+  unmap(sink: OpSink): void {
+    for (const handle of this.#handles) sink.free(handle);
+    this.#handles = [];
+    this.pages = 0;
+    this.#tables = 0;
+  }
+}
