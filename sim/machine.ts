@@ -67,6 +67,8 @@ export interface CounterFigures {
   readonly busyWaitNs: number;
   /** Cache lines of 64 bytes that payloads take. */
   readonly cacheLines: number;
+  /** Time that finding memory slots took in faults and discards, ns; undefined without `host.memslots`. */
+  readonly memslotLookupNs: number | undefined;
   /** Counters of the policies' own, by name. */
   readonly policy: Readonly<Record<string, number>>;
 }
@@ -216,8 +218,14 @@ export class Machine {
       droppedRequests: sum(({ driver }) => driver.counters.droppedRequests),
       busyWaitNs: sum(({ link }) => link.busyWaitNs),
       cacheLines: sum(({ link }) => link.cacheLines),
+      memslotLookupNs: this.#memslotLookupNs(),
       policy: this.#policyCounters(),
     };
+  }
+
+  #memslotLookupNs(): number | undefined {
+    if (this.#parts.scenario.host.memslots === undefined) return undefined;
+    return Math.round(this.guests.reduce((sum, { backing }) => sum + (backing.memslotLookupNs ?? 0), 0));
   }
 
   #policyCounters(): Record<string, number> {

@@ -72,6 +72,7 @@ export function summaryRow(run: LoadedRun, result: MachineResult): SummaryRow {
     dropped_requests: counters.droppedRequests,
     busy_wait_ns: counters.busyWaitNs,
     cache_lines: counters.cacheLines,
+    memslot_lookup_ns: counters.memslotLookupNs,
     ...Object.fromEntries(Object.entries(counters.policy).map(([name, value]) => [`policy_${name}`, value])),
   };
 }
