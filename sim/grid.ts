@@ -3,7 +3,7 @@
  * or several values of one setting on the command line.
  */
 import { type Document, parseDocument } from "yaml";
-import { InputError, takesList } from "./core/options.ts";
+import { type Field, InputError, takesList } from "./core/options.ts";
 import { dropForeign, kindsOfGrid } from "./foreign_options.ts";
 import { fieldAt, KIND_KEYS, type Registries } from "./scenario.ts";
 
@@ -53,13 +53,21 @@ const NAME_BYTES_MAX = 255;
 
 type Tree = Record<string, unknown>;
 
-interface Axis {
+/** An axis of a grid. */
+export interface Axis {
+  /** Where the value stands. */
   readonly path: readonly string[];
+  /** Its values. */
   readonly values: readonly unknown[];
 }
 
 /** Reads the values of `--set`: comma-separated YAML, where a comma inside of brackets or quotes does not separate. */
 export function parseSetting(text: string, registries: Registries): Setting {
+  return parseSettingOf(text, (path) => fieldAt(path, registries));
+}
+
+/** The same for scenarios of another kind; `fieldOf` finds the option at a path, as far as one is known. */
+export function parseSettingOf(text: string, fieldOf: (path: readonly string[]) => Field | undefined): Setting {
   const equals = text.indexOf("=");
   if (equals < 1) throw new InputError([], `--set ${text}: wanted is key=value[,value...]`);
   const key = text.slice(0, equals).trim();
@@ -67,7 +75,7 @@ export function parseSetting(text: string, registries: Registries): Setting {
   if (key.split(".").some((part) => !/^[A-Za-z0-9_-]+$/.test(part))) {
     throw new InputError([], `${origin}: ${JSON.stringify(key)} is not a dotted path of keys`);
   }
-  const field = fieldAt(key.split("."), registries);
+  const field = fieldOf(key.split("."));
   const values = splitValues(text.slice(equals + 1)).map((part) => {
     const document = parseDocument(part, { logLevel: "silent" });
     if (document.errors.length > 0) throw new InputError([], `${origin}: ${JSON.stringify(part)} is not a value`);
@@ -150,7 +158,11 @@ export function expandGrid(
   });
   const notices = new Set<string>();
   const kinds = kindsOfGrid([input as Tree, base], axes);
-  const runs = combine(base, axes, reps, (raw) => dropForeign(raw, kinds, registries, notices));
+  const runs = combineAxes(base, axes, {
+    reps,
+    set: setAt,
+    drop: (raw) => dropForeign(raw, kinds, registries, notices),
+  });
   return { runs, notices: [...notices] };
 }
 
@@ -188,12 +200,18 @@ function isListKey(path: readonly string[], registries: Registries): boolean {
   return takesList(field) || field.schema.safeParse(nested).success;
 }
 
-function combine(
-  base: Tree,
-  axes: readonly Axis[],
-  reps: number,
-  drop: (raw: Tree) => readonly string[],
-): GridRun[] {
+/** How the values of axes come into a scenario. */
+export interface CombineHow {
+  /** Replications. */
+  readonly reps: number;
+  /** Puts a value at a path. */
+  readonly set: (tree: Tree, path: readonly string[], value: unknown) => void;
+  /** Takes out what does not apply to a run; returns the dotted paths. */
+  readonly drop: (raw: Tree) => readonly string[];
+}
+
+/** A run for each combination of the values of the axes, the first axis varying slowest. Throws {@link InputError}. */
+export function combineAxes(base: Tree, axes: readonly Axis[], { reps, set, drop }: CombineHow): GridRun[] {
   const total = axes.reduce((product, { values }) => product * values.length, reps);
   for (const { path, values } of axes) {
     if (values.length === 0) throw new InputError(path, "an axis without values");
@@ -210,7 +228,7 @@ function combine(
     for (const { path, values } of [...axes].reverse()) {
       const at = rest % values.length;
       rest = Math.floor(rest / values.length);
-      setAt(raw, path, structuredClone(values[at]));
+      set(raw, path, structuredClone(values[at]));
       if (values.length > 1) labels.unshift(labelOf(path, values, at));
     }
     // An axis that does not apply to the kind of this run makes no further runs of it.
@@ -219,12 +237,6 @@ function combine(
     const rep = index % reps;
     if (reps > 1) labels.push({ key: "rep", label: String(rep) });
     const name = runName(labels);
-    if (name.length > NAME_BYTES_MAX) {
-      throw new InputError(
-        [],
-        `the name of a run would have ${name.length} bytes, more than ${NAME_BYTES_MAX}: ${name.slice(0, 40)}...`,
-      );
-    }
     if (!runs.has(name)) runs.set(name, { name, axes: labels, raw, rep });
   }
   return [...runs.values()];
@@ -242,7 +254,7 @@ function labelOf(path: readonly string[], values: readonly unknown[], at: number
   return { key, label: String(at) };
 }
 
-/** The name of a run: `key=value,key=value`, other characters percent-encoded. */
+/** The name of a run: `key=value,key=value`, other characters percent-encoded. Throws {@link InputError} when it is too long. */
 export function runName(axes: readonly AxisValue[]): string {
   if (axes.length === 0) return "run";
   const encode = (text: string) =>
@@ -250,7 +262,12 @@ export function runName(axes: readonly AxisValue[]): string {
       /[!'()*~%]/g,
       (char) => char === "%" ? "%" : `%${char.charCodeAt(0).toString(16).toUpperCase()}`,
     );
-  return axes.map(({ key, label }) => `${encode(key)}=${encode(label)}`).join(",");
+  const name = axes.map(({ key, label }) => `${encode(key)}=${encode(label)}`).join(",");
+  if (name.length <= NAME_BYTES_MAX) return name;
+  throw new InputError(
+    [],
+    `the name of a run would have ${name.length} bytes, more than ${NAME_BYTES_MAX}: ${name.slice(0, 40)}...`,
+  );
 }
 
 function setAt(tree: Tree, path: readonly string[], value: unknown): void {

@@ -15,7 +15,9 @@ import {
 import { khoWorkloads } from "./kho/workloads/mod.ts";
 import type { KhoWorkloadPlugin } from "./kho/workloads/workload.ts";
 import { fragmentedHost } from "./kho_fragmented.ts";
+import { runName } from "./grid.ts";
 import type { KhoScenario, KhoWorkloadSpec } from "./kho_scenario.ts";
+import { axisColumns } from "./lab_grid.ts";
 import { BUDDY_ORDER_MAX } from "./kho/buddy_release.ts";
 import { DESCRIPTOR_BYTES } from "./kho/scratch.ts";
 import type { RestoreMode } from "./kho/restore.ts";
@@ -74,7 +76,7 @@ function* runTracker(
   plugin: TrackerPlugin,
   readers: KhoReaders,
 ): Generator<KhoResult> {
-  const runs = scenario.restore.map((restore) => new Run(runName(scenario, spec, plugin, restore), restore, readers));
+  const runs = scenario.restore.map((restore) => new Run(nameOf(scenario, spec, plugin, restore), restore, readers));
   const parts = partsOf(scenario, spec, plugin);
   let handed: HandedOver;
   try {
@@ -126,18 +128,25 @@ function refusal({ plugin: workload, path }: KhoWorkloadSpec, { name }: TrackerP
   return sentence;
 }
 
-/** The axes that vary, or `run`. */
-function runName(scenario: KhoScenario, spec: KhoWorkloadSpec, { name }: TrackerPlugin, restore: RestoreMode): string {
-  const axes: string[] = [];
-  if (scenario.workloads.length > 1) axes.push(`kho.workload=${spec.label}`);
-  if (scenario.plugins.length > 1) axes.push(`kho.trackers=${name}`);
-  if (scenario.restore.length > 1) axes.push(`kho.restore=${restore}`);
-  const escaped = axes.map((axis) => axis.replace(/[^\w.=-]/g, (sign) => encodeURIComponent(sign)));
-  return escaped.length === 0 ? "run" : escaped.join(",");
+/** The names of the runs of a scenario, in order. Throws {@link InputError} when one is too long. */
+export function khoRunNames(scenario: KhoScenario): readonly string[] {
+  const { workloads, plugins, restore } = scenario;
+  return workloads.flatMap((spec) =>
+    plugins.flatMap((plugin) => restore.map((mode) => nameOf(scenario, spec, plugin, mode)))
+  );
+}
+
+/** The axes of the grid that vary, then those of the comparison, or `run`. */
+function nameOf(scenario: KhoScenario, spec: KhoWorkloadSpec, { name }: TrackerPlugin, restore: RestoreMode): string {
+  const axes = [...scenario.axes];
+  if (scenario.workloads.length > 1) axes.push({ key: "kho.workload", label: spec.label });
+  if (scenario.plugins.length > 1) axes.push({ key: "kho.trackers", label: name });
+  if (scenario.restore.length > 1) axes.push({ key: "kho.restore", label: restore });
+  return runName(axes);
 }
 
 function headOf(
-  { seed, layout }: KhoScenario,
+  { seed, layout, axes }: KhoScenario,
   { label }: KhoWorkloadSpec,
   { name }: TrackerPlugin,
   { name: run, restore, fingerprint, events }: Run,
@@ -149,6 +158,7 @@ function headOf(
     tracker: name,
     restore,
     seed,
+    ...axisColumns(axes),
     fingerprint: fingerprint.hex,
     sim_time_ns: taken?.endNs,
     events: taken === undefined ? events : events - 1,

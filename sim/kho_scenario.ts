@@ -20,6 +20,8 @@ import { type RestoreMode, RESTORES } from "./kho/restore.ts";
 import { bootPages, type KhoLayout, khoLayout, scratchDefault } from "./kho/scratch.ts";
 import type { TrackerPlugin } from "./kho/tracker.ts";
 import type { KhoWorkloadPlugin } from "./kho/workloads/workload.ts";
+import type { AxisValue, Setting } from "./grid.ts";
+import { labGrid, type LabGridShape } from "./lab_grid.ts";
 import { readYaml } from "./load.ts";
 import { PAGE_SIZE } from "./memory/range.ts";
 import type { Places } from "./places.ts";
@@ -65,6 +67,8 @@ export interface KhoScenario extends KhoOptions {
   readonly name: string;
   /** Seed of all random streams. */
   readonly seed: number;
+  /** Its values on the axes of the grid that vary. */
+  readonly axes: readonly AxisValue[];
   /** The machine. */
   readonly layout: KhoLayout;
   /** The trackers. */
@@ -116,17 +120,40 @@ const COSTS = {
   profile: choice<string>("kho-2025", khoCostProfiles.map(({ name }) => name), { summary: "profile of costs" }),
 };
 
-/** Reads a scenario; `label` names it in messages. Throws {@link LoadError}. */
-export function loadKho(source: string, label: string, known: readonly KhoWorkloadPlugin[]): KhoScenario {
-  const { input, places } = readYaml(source, label);
+/** Keys whose lists are compared. */
+const LISTS: readonly string[] = ["trackers", "restore", "workload"];
+
+/** Several values of a setting, and lists, are what is compared, or an axis of a grid. */
+const GRID: LabGridShape = {
+  section: "kho",
+  keys: [...Object.keys(KHO.fields), "workload", "costs"],
+  takesList: ([section, key, ...inner]) =>
+    section === "kho" && (inner.length === 0 ? LISTS.includes(key) : key === "workload" && inner.at(-1) === "calls"),
+  shortFor: ([section, key, ...inner]) => {
+    if (section !== "kho" || inner.some((one) => !/^\d+$/.test(one))) return undefined;
+    return key === "workload" ? "kind" : key === "costs" ? "profile" : undefined;
+  },
+};
+
+/**
+ * Reads a scenario with the settings of the command line: one for each combination of the axes, the first varying slowest.
+ * `label` names it in messages. Throws {@link LoadError}.
+ */
+export function loadKho(
+  source: string,
+  label: string,
+  known: readonly KhoWorkloadPlugin[],
+  settings: readonly Setting[] = [],
+): readonly KhoScenario[] {
+  const { input, places } = readYaml(source, label, settings);
   try {
-    return parseKho(input, places, known);
+    return labGrid(input, settings, GRID).map((run) => ({ ...parseKho(run.input, places, known), axes: run.axes }));
   } catch (error) {
     throw error instanceof InputError ? new LoadError(places.sentence(error)) : error;
   }
 }
 
-function parseKho(input: unknown, places: Places, known: readonly KhoWorkloadPlugin[]): KhoScenario {
+function parseKho(input: unknown, places: Places, known: readonly KhoWorkloadPlugin[]): Omit<KhoScenario, "axes"> {
   if (typeof input !== "object" || input === null || Array.isArray(input)) {
     throw new InputError([], `${show(input)} is not a scenario: wanted is a mapping that begins with hintsim: 1`);
   }

@@ -198,10 +198,14 @@ export function decodeText(bytes: Uint8Array, label: string): string {
 }
 
 /** The plain values of a YAML text, for scenarios of other kinds, and where its parts stand. Throws {@link LoadError}. */
-export function readYaml(text: string, label: string): { readonly input: unknown; readonly places: Places } {
+export function readYaml(
+  text: string,
+  label: string,
+  settings: readonly Setting[] = [],
+): { readonly input: unknown; readonly places: Places } {
   const lines = new LineCounter();
   const document = parseYaml(text, label, lines);
-  return { input: toPlain(document, label), places: new Places(label, document, lines, []) };
+  return { input: toPlain(document, label), places: new Places(label, document, lines, settings) };
 }
 
 function parseYaml(text: string, label: string, lines: LineCounter): Document {

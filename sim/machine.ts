@@ -72,6 +72,8 @@ export interface CounterFigures {
   readonly busyWaitNs: number;
   /** Cache lines of 64 bytes that payloads take. */
   readonly cacheLines: number;
+  /** Time that finding memory slots took in faults and discards, ns; undefined without `host.memslots`. */
+  readonly memslotLookupNs: number | undefined;
   /** How fragmented the guests' memory is at the end. */
   readonly fragmentation: FragmentationFigures;
   /** Counters of the policies' own, by name. */
@@ -233,9 +235,15 @@ export class Machine {
       droppedRequests: sum(({ driver }) => driver.counters.droppedRequests),
       busyWaitNs: sum(({ link }) => link.busyWaitNs),
       cacheLines: sum(({ link }) => link.cacheLines),
+      memslotLookupNs: this.#memslotLookupNs(),
       fragmentation: fragmentationOf(this.guests.flatMap(({ guest }) => guest.zones)),
       policy: this.#policyCounters(),
     };
+  }
+
+  #memslotLookupNs(): number | undefined {
+    if (this.#parts.scenario.host.memslots === undefined) return undefined;
+    return Math.round(this.guests.reduce((sum, { backing }) => sum + (backing.memslotLookupNs ?? 0), 0));
   }
 
   #policyCounters(): Record<string, number> {

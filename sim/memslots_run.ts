@@ -2,12 +2,15 @@
 import { InputError } from "./core/options.ts";
 import { randomStream } from "./core/random.ts";
 import { Event } from "./core/trace.ts";
+import { runName } from "./grid.ts";
+import { refaultNs } from "./kvm/costs.ts";
 import { devicesThatFit, SLOTS_TYPICAL, SLOTS_WORST } from "./kvm/devices.ts";
 import type { MemoryRegion } from "./kvm/memory_region.ts";
 import { metadataBytes } from "./kvm/metadata.ts";
 import { type ByteTerm, KvmError } from "./kvm/slot_table.ts";
 import { LOCALITIES } from "./kvm/lookups.ts";
 import { type LookupFigures, Trial } from "./kvm/trial.ts";
+import { axisColumns } from "./lab_grid.ts";
 import type { LoadedScenario } from "./load.ts";
 import { HUGE_PAGES, PAGE_SIZE } from "./memory/range.ts";
 import type { GuestSlots, MemslotsScenario, SimulationSpec, TableSpec } from "./memslots_scenario.ts";
@@ -97,6 +100,19 @@ export function* runMemslots(
   }
 }
 
+/** The axes of the grid that vary, then those of the comparison, or `run`. */
+function nameOf({ axes, tables, guests }: MemslotsScenario, table: TableSpec, guest: GuestSlots): string {
+  const all = [...axes];
+  if (tables.length > 1) all.push({ key: "memslots.tables", label: table.label });
+  if (guests.length > 1) all.push({ key: "memslots.guests", label: guest.label });
+  return runName(all);
+}
+
+/** The names of the runs of a scenario, in order. Throws {@link InputError} when one is too long. */
+export function memslotsRunNames(scenario: MemslotsScenario): readonly string[] {
+  return scenario.guests.flatMap((guest) => scenario.tables.map((table) => nameOf(scenario, table, guest)));
+}
+
 function tryOne(
   scenario: MemslotsScenario,
   table: TableSpec,
@@ -117,9 +133,11 @@ function tryOne(
   small.setUp(cut(8 * HUGE_PAGES, 8));
   const random = (name: string) => randomStream(seed, 0, `${guest.label}/${name}`);
   const row: Record<string, string | number | undefined> = {
-    run: `${table.label}, ${guest.label}`,
+    run: nameOf(scenario, table, guest),
     table: table.label,
     guest: guest.label,
+    seed,
+    ...axisColumns(scenario.axes),
     slots_wanted: regions.length,
     slots: vm.table.slots,
     bytes: vm.table.bytes,
@@ -129,6 +147,7 @@ function tryOne(
     devices_worst: devicesThatFit(vm.table.slotsMax, SLOTS_WORST),
     setup_ns: Math.round(trial.setupNs),
     setup_refaults: trial.setupRefaults,
+    setup_refault_ns: refaultNs(trial.setupRefaults),
   };
   const terms = vm.table.terms();
   if (vm.table.slots > 0) {
@@ -171,6 +190,7 @@ function putUpdates(row: Record<string, unknown>, trial: Trial): void {
     row[`${kind}_swaps`] = swaps;
     row[`${kind}_copied_bytes`] = Math.round(copiedBytes);
     row[`${kind}_refaults`] = Math.round(refaults);
+    row[`${kind}_refault_ns`] = refaultNs(refaults);
   }
 }
 

@@ -22,6 +22,8 @@ import { type LayoutPlugin, layouts } from "./kvm/layouts.ts";
 import type { MemoryRegion } from "./kvm/memory_region.ts";
 import { slotTables } from "./kvm/mod.ts";
 import type { SlotTablePlugin } from "./kvm/slot_table.ts";
+import type { AxisValue, Setting } from "./grid.ts";
+import { labGrid, type LabGridShape } from "./lab_grid.ts";
 import { readYaml } from "./load.ts";
 import type { Places } from "./places.ts";
 import { TOP } from "./scenario_options.ts";
@@ -89,6 +91,8 @@ export interface MemslotsScenario {
   readonly name: string;
   /** Seed of the streams. */
   readonly seed: number;
+  /** Its values on the axes of the grid that vary. */
+  readonly axes: readonly AxisValue[];
   /** The tables. */
   readonly tables: readonly TableSpec[];
   /** The guests. */
@@ -130,17 +134,35 @@ const CALLS = field(z.array(CALL).min(1) as unknown as z.ZodType<readonly Memory
   summary: "calls of KVM_SET_USER_MEMORY_REGION: slot, gpa, size (0 deletes), hva, flags",
 });
 
-/** Reads a scenario; `label` names it in messages. Throws {@link LoadError}. */
-export function loadMemslots(source: string, label: string): MemslotsScenario {
-  const { input, places } = readYaml(source, label);
+/** Options of a table or a guest with several values are several tables or guests by themselves; see {@link listOf}. */
+const LISTS: readonly string[] = ["tables", "guests"];
+
+const GRID: LabGridShape = {
+  section: "memslots",
+  keys: [...Object.keys(LAB.fields), ...LISTS],
+  takesList: ([section, key]) => section === "memslots" && LISTS.includes(key),
+  shortFor: ([section, key, ...inner]) =>
+    section === "memslots" && LISTS.includes(key) && inner.every((one) => /^\d+$/.test(one)) ? "kind" : undefined,
+};
+
+/**
+ * Reads a scenario with the settings of the command line: one for each combination of the axes, the first varying slowest.
+ * `label` names it in messages. Throws {@link LoadError}.
+ */
+export function loadMemslots(
+  source: string,
+  label: string,
+  settings: readonly Setting[] = [],
+): readonly MemslotsScenario[] {
+  const { input, places } = readYaml(source, label, settings);
   try {
-    return parseMemslots(input, places);
+    return labGrid(input, settings, GRID).map((run) => ({ ...parseMemslots(run.input, places), axes: run.axes }));
   } catch (error) {
     throw error instanceof InputError ? new LoadError(places.sentence(error)) : error;
   }
 }
 
-function parseMemslots(input: unknown, places: Places): MemslotsScenario {
+function parseMemslots(input: unknown, places: Places): Omit<MemslotsScenario, "axes"> {
   if (typeof input !== "object" || input === null || Array.isArray(input)) {
     throw new InputError([], `${show(input)} is not a scenario: wanted is a mapping that begins with hintsim: 1`);
   }

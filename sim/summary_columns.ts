@@ -12,6 +12,7 @@ export const SUMMARY_COLUMNS: readonly string[] = [
   ...["time_to_90_ns", "resident_gib_min", "driver_cpu_ns", "host_cpu_ns", "guest_stall_ns", "stall_p99_ns"],
   ...["stall_max_ns", "ack_p50_ns", "ack_p99_ns", "isolated_peak_bytes", "violation_pages", "near_miss_pages"],
   ...["overflows", "unencodable_blocks", "skipped_frees", "dropped_requests", "busy_wait_ns", "cache_lines"],
+  "memslot_lookup_ns",
   ...["free_huge_end_bytes", "unusable_free_index_9_end", "unmovable_pageblocks_end", "movable_pageblocks_end"],
   ...["reclaimable_pageblocks_end", "highatomic_pageblocks_end", "mixed_pageblocks_end"],
   ...["compaction_pages", "compaction_ns", "khugepaged_pages", "kswapd_pages", "direct_reclaim_pages"],

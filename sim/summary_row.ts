@@ -75,6 +75,7 @@ export function summaryRow(run: LoadedRun, result: MachineResult): SummaryRow {
     dropped_requests: counters.droppedRequests,
     busy_wait_ns: counters.busyWaitNs,
     cache_lines: counters.cacheLines,
+    memslot_lookup_ns: counters.memslotLookupNs,
     free_huge_end_bytes: fragmentation.freeHugePages * PAGE_SIZE,
     unusable_free_index_9_end: fragmentation.unusableFreeIndex,
     unmovable_pageblocks_end: fragmentation.pageblocks[UNMOVABLE],

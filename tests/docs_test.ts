@@ -150,7 +150,7 @@ for (const { file, place, words, status } of toRun) {
 Deno.test("commands that are only shown are understood by the command line", () =>
   withFolder(async (folder) => {
     for (const { place, words, status } of commandLines("sh")) {
-      const isRun = !["list", "check", "trace", "help"].includes(words[0]);
+      const isRun = !["list", "check", "trace", "validate", "help"].includes(words[0]);
       const tried = isRun ? [...words, "--dry-run"] : ["help", ...words.slice(0, words[0] === "trace" ? 2 : 1)];
       const result = await sim(tried, folder);
       assert.equal(result.status, status === 2 ? 2 : 0, `${place}: sim ${words.join(" ")}\n${result.err}`);

@@ -15,6 +15,7 @@ import { formatSize } from "../sim/memory/units.ts";
 import { PAGE_SIZE, type Range } from "../sim/memory/range.ts";
 import { absentColumns, comparisonTable } from "../sim/cli/table.ts";
 import { CliFolder, REPOSITORY } from "./cli/run_cli.ts";
+import { bitmapReach, handoverFigures, slotFigures } from "./threads_figures.ts";
 
 const PAGE = `${REPOSITORY}/docs/threads.md`;
 const SCENARIOS = `${REPOSITORY}/workloads/threads`;
@@ -27,6 +28,21 @@ const names = [...Deno.readDirSync(SCENARIOS)].map(({ name }) => name)
 
 const page = () => Deno.readTextFileSync(PAGE);
 
+/** The laboratories have commands of their own, which a key of the scenario tells. */
+function commandOf(name: string): "kho" | "memslots" | undefined {
+  const [, key] = /^(kho|memslots):$/m.exec(Deno.readTextFileSync(`${SCENARIOS}/${name}.yaml`)) ?? [];
+  return key as "kho" | "memslots" | undefined;
+}
+
+/** What the command prints: its tables, without the line that says where the result is. */
+async function printed(folder: CliFolder, name: string): Promise<string> {
+  const command = commandOf(name);
+  const path = `workloads/threads/${name}.yaml`;
+  const { status, out, err } = await folder.run(command === undefined ? [path, "--quiet"] : [command, path]);
+  assert.deepEqual([status, err], [0, ""]);
+  return command === undefined ? out : `${out.replace(/^seed \d+; .*results in .*\n$/m, "").trimEnd()}\n`;
+}
+
 /** Holds a part of the page against what it should be, or writes it anew. */
 function holdOrUpdate(part: RegExp, wanted: string): void {
   const text = page();
@@ -38,16 +54,26 @@ function holdOrUpdate(part: RegExp, wanted: string): void {
   else assert.equal(text, changed, "run the test with HINTSIM_UPDATE=1 to write the page anew");
 }
 
+/** Writes the rows into a part of the page, or holds them against it. */
+function holdFigures(part: string, rows: readonly (readonly string[])[]): void {
+  const lines = [
+    "| mail | says | is | |",
+    "| --- | --- | --- | --- |",
+    ...rows.map((cells) => `| ${cells.join(" | ")} |`),
+  ];
+  const pattern = new RegExp(`(<!-- generated: ${part} -->)([\\s\\S]*?)(<!-- end of ${part} -->)`);
+  holdOrUpdate(pattern, `\n${lines.join("\n")}\n`);
+}
+
 /** These take five to ten seconds each. */
-const LONG = ["2016-abi", "hyperalloc-order-delay-capacity"];
+const LONG = ["2016-abi", "2025-kho", "hyperalloc-order-delay-capacity"];
 const slow = UPDATE || Deno.env.get("HINTSIM_TIER") === "slow";
 
 for (const name of names) {
   const ignore = !slow && LONG.includes(name);
   Deno.test(`thread ${name}: it prints one table, that of docs/threads.md`, { ignore }, async () => {
     using folder = new CliFolder();
-    const { status, out, err } = await folder.run([`workloads/threads/${name}.yaml`, "--quiet"]);
-    assert.deepEqual([status, err], [0, ""]);
+    const out = await printed(folder, name);
     holdOrUpdate(new RegExp(`^(\`\`\`text table=${name}\\n)([\\s\\S]*?)^(\`\`\`)$`, "m"), out);
   });
 }
@@ -57,7 +83,8 @@ Deno.test("threads: each scenario is named after its file, begins with its argum
   for (const name of names) {
     const scenario = Deno.readTextFileSync(`${SCENARIOS}/${name}.yaml`);
     assert.match(scenario, new RegExp(`^(# .*\\n){2,}hintsim: 1\\nname: ${name}\\n`));
-    assert.ok(text.includes(`deno task sim workloads/threads/${name}.yaml`), `no command for ${name}`);
+    const command = [commandOf(name) ?? [], `workloads/threads/${name}.yaml`].flat().join(" ");
+    assert.ok(text.includes(`deno task sim ${command}`), `no command for ${name}`);
   }
   const shown = [...text.matchAll(/^```text table=(\S+)$/gm)].map(([, name]) => name).sort();
   assert.deepEqual(shown, names);
@@ -190,9 +217,22 @@ async function figures(): Promise<string[][]> {
 }
 
 Deno.test("threads: the figures of the mails, computed", async () => {
-  const rows = (await figures()).map((cells) => `| ${cells.join(" | ")} |`);
-  const table = ["| mail | says | is | |", "| --- | --- | --- | --- |", ...rows].join("\n");
-  holdOrUpdate(/(<!-- generated: figures -->)([\s\S]*?)(<!-- end of figures -->)/, `\n${table}\n`);
+  holdFigures("figures", await figures());
+});
+
+Deno.test("threads: the figures of the mails on handovers, computed", () => {
+  holdFigures("figures of handovers", handoverFigures());
+});
+
+Deno.test("threads: the figures of the mails on memory slots, computed", async () => {
+  holdFigures("figures of memory slots", await slotFigures());
+});
+
+Deno.test("threads: the figures of the mails on handovers, by hand", () => {
+  // 512 x 8 bits of 4 KiB, and of 1 GiB; 4096 x 8 bits of 1 GiB.
+  assert.equal(bitmapReach("xarray-bitmaps-512", 512, 0), 16 * 2 ** 20);
+  assert.equal(bitmapReach("xarray-bitmaps-512", 512, 18), 4 * TIB);
+  assert.equal(bitmapReach("xarray-bitmaps-page", 4096, 18), 32 * TIB);
 });
 
 Deno.test("threads: the figures of the mails, by hand", async () => {

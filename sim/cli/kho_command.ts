@@ -1,11 +1,14 @@
 /** The command `kho`: every workload of a scenario with every tracker and every restore, one table each, and a result folder. */
 import { EventsCsv } from "../core/csv_writer.ts";
+import { stringify } from "yaml";
 import { InputError } from "../core/options.ts";
 import type { TraceReader } from "../core/trace.ts";
 import { khoCostProfiles } from "../kho/costs.ts";
 import type { BytesTerm } from "../kho/tracker.ts";
-import { allKhoWorkloads, type KhoResult, runKho } from "../kho_run.ts";
+import type { Setting } from "../grid.ts";
+import { allKhoWorkloads, type KhoResult, khoRunNames, runKho } from "../kho_run.ts";
 import { type KhoScenario, loadKho } from "../kho_scenario.ts";
+import { axesText } from "../lab_grid.ts";
 import { PAGE_SIZE } from "../memory/range.ts";
 import { decodeText } from "../load.ts";
 import { formatDuration, formatSize } from "../memory/units.ts";
@@ -31,42 +34,77 @@ export interface KhoCommandOptions {
   readonly explain: boolean;
   /** Whether only the tables are printed. */
   readonly quiet: boolean;
+  /** Settings in the order of the command line. */
+  readonly settings: readonly Setting[];
+  /** What is shown instead of running anything. */
+  readonly preview: "runs" | "defaults" | undefined;
   /** What the user typed. */
   readonly command: readonly string[];
 }
 
 /** Runs the laboratory. Returns the exit status; throws {@link UsageError}. */
 export function khoCommand(io: Io, path: string, options: KhoCommandOptions, registries: Registries): number {
-  const scenario = load(io, path, registries);
-  const { target, shown } = resultPlace(io, scenario.name, options.out);
+  const scenarios = load(io, path, options.settings, registries);
+  if (options.preview !== undefined) return preview(io, scenarios, options.preview);
+  const { target, shown } = resultPlace(io, scenarios[0].name, options.out);
   const folder = new ResultFolder(target, shown, options.command);
   folder.open(false);
-  let results: readonly KhoResult[];
+  let results: readonly Finished[];
   try {
-    results = runAll(scenario, folder, options);
+    results = runAll(scenarios, folder, options);
   } catch (error) {
     folder.discard(false);
     throw error;
   }
   folder.write("summary.csv", summaryCsv(results.map(({ row, finding }) => ({ ...row, finding })), ["finding"]));
-  folder.write("manifest.json", manifestOf(scenario, results, options.command));
+  folder.write("manifest.json", manifestOf(scenarios, results, options.command));
   folder.commit();
   if (options.json) printJson(io, shown, results, options.explain);
-  else printTables(io, shown, scenario, results, options);
+  else printTables(io, shown, results, options);
   return results.some(({ finding }) => finding !== undefined) ? FOUND : DONE;
 }
 
-function load(io: Io, path: string, registries: Registries): KhoScenario {
+function load(
+  io: Io,
+  path: string,
+  settings: readonly Setting[],
+  registries: Registries,
+): readonly KhoScenario[] {
   const bytes = readFile(resolvePath(io.userFolder, path), path);
   try {
-    return loadKho(`${decodeText(bytes, path)}\n`, path, allKhoWorkloads(registries));
+    const scenarios = loadKho(`${decodeText(bytes, path)}\n`, path, allKhoWorkloads(registries), settings);
+    // A name that is too long for a folder is found before anything runs.
+    scenarios.forEach(khoRunNames);
+    return scenarios;
   } catch (error) {
+    if (error instanceof InputError) throw new UsageError(`${path}: ${error.message}`);
     throw error instanceof LoadError ? new UsageError(error.message) : error;
   }
 }
 
+function preview(io: Io, scenarios: readonly KhoScenario[], what: "runs" | "defaults"): number {
+  if (what === "defaults") {
+    io.out(stringify(scenarios[0].filled));
+    return DONE;
+  }
+  const rows = scenarios.flatMap((scenario) =>
+    khoRunNames(scenario).map((name) => [name, formatSize(scenario.memory), String(scenario.seed)])
+  );
+  io.out(formatTable([["run", "memory", "seed"], ...rows]));
+  return DONE;
+}
+
+/** A result, and the scenario that it is of. */
+interface Finished extends KhoResult {
+  readonly scenario: KhoScenario;
+}
+
 /** Runs everything, and writes the rows of each run where they are wanted. */
-function runAll(scenario: KhoScenario, folder: ResultFolder, { events }: KhoCommandOptions): readonly KhoResult[] {
+function runAll(
+  scenarios: readonly KhoScenario[],
+  folder: ResultFolder,
+  { events }: KhoCommandOptions,
+): readonly Finished[] {
   const files: Deno.FsFile[] = [];
   const writers: EventsCsv[] = [];
   const readers = (run: string): readonly TraceReader[] => {
@@ -82,17 +120,24 @@ function runAll(scenario: KhoScenario, folder: ResultFolder, { events }: KhoComm
     return [writer];
   };
   try {
-    const results = [...runKho(scenario, readers)];
+    const results = scenarios.flatMap((scenario) =>
+      Array.from(runKho(scenario, readers), (result) => ({ ...result, scenario }))
+    );
     for (const writer of writers) writer.close();
     return results;
   } catch (error) {
-    throw error instanceof InputError ? new UsageError(scenario.explain(error)) : error;
+    throw error instanceof InputError ? new UsageError(scenarios[0].explain(error)) : error;
   } finally {
     for (const file of files) file.close();
   }
 }
 
-function manifestOf(scenario: KhoScenario, results: readonly KhoResult[], command: readonly string[]): string {
+function manifestOf(
+  scenarios: readonly KhoScenario[],
+  results: readonly Finished[],
+  command: readonly string[],
+): string {
+  const [scenario] = scenarios;
   const { profile } = (scenario.filled.kho as { costs: { profile: string } }).costs;
   const manifest = {
     hintsim: VERSION,
@@ -102,11 +147,14 @@ function manifestOf(scenario: KhoScenario, results: readonly KhoResult[], comman
     seed: scenario.seed,
     scenario: scenario.filled,
     costs: khoCostProfiles.find(({ name }) => name === profile),
-    runs: results.map(({ row, finding }) => ({
+    runs: results.map(({ row, finding, scenario: { axes, filled } }) => ({
       run: row.run,
+      axes: Object.fromEntries(axes.map(({ key, label }) => [key, label])),
       fingerprint: row.fingerprint,
       events: row.events,
       findings: finding === undefined ? [] : [finding],
+      // All combinations but the first have another.
+      ...(scenarios.length > 1 ? { scenario: filled } : {}),
     })),
   };
   return JSON.stringify(manifest, null, 2) + "\n";
@@ -156,17 +204,23 @@ const SHOWN: readonly (readonly [title: string, cell: (row: SummaryRow) => strin
 function printTables(
   io: Io,
   shown: string,
-  scenario: KhoScenario,
-  results: readonly KhoResult[],
+  results: readonly Finished[],
   { explain, quiet }: KhoCommandOptions,
 ): void {
-  for (const { label } of scenario.workloads) {
-    const own = results.filter(({ row }) => row.workload === label);
-    const { row } = own[0];
+  const scenarios = [...new Set(results.map(({ scenario }) => scenario))];
+  const tables = scenarios.flatMap((scenario) =>
+    scenario.workloads.map(({ label }) =>
+      results.filter((one) => one.scenario === scenario && one.row.workload === label)
+    )
+  );
+  for (const own of tables) {
+    const [{ row, scenario }] = own;
     const preserved = typeof row.preserved_pages === "number" ? row.preserved_pages * PAGE_SIZE : 0;
     const free = own.find((one) => one.finding === undefined)?.row.largest_free_run_pages;
     io.out(
-      `${label}: ${formatSize(preserved)} preserved of ${formatSize(scenario.memory)}, scratch ` +
+      `${axesText(scenario.axes)}${row.workload}: ${formatSize(preserved)} preserved of ${
+        formatSize(scenario.memory)
+      }, scratch ` +
         `${formatSize(Number(row.scratch_bytes))}` +
         (typeof free === "number" ? `, longest free run ${formatSize(free * PAGE_SIZE)}\n` : "\n"),
     );
@@ -175,7 +229,8 @@ function printTables(
     io.out("\n");
   }
   for (const { row, finding } of results) if (finding !== undefined) io.err(`${row.run}: ${finding}\n`);
-  if (!quiet) io.out(`seed ${scenario.seed}; results in ${shown}\n`);
+  const seeds = [...new Set(scenarios.map(({ seed }) => seed))].join(", ");
+  if (!quiet) io.out(`seed ${seeds}; results in ${shown}\n`);
 }
 
 /** One line for each tracker and restore. */

@@ -1,12 +1,21 @@
 /** The command `memslots`: every table of memory slots with every guest of a scenario, one table and a result folder. */
+import { stringify } from "yaml";
 import { InputError } from "../core/options.ts";
-import { CLOCK_GHZ, LOOKUP_COSTS, UPDATE_COSTS } from "../kvm/costs.ts";
+import type { Setting } from "../grid.ts";
+import { CLOCK_GHZ, LOOKUP_COSTS, REFAULT_COST, UPDATE_COSTS } from "../kvm/costs.ts";
 import { figureBytes, figures } from "../kvm/figures.ts";
 import type { ByteTerm } from "../kvm/slot_table.ts";
+import { axesText } from "../lab_grid.ts";
 import { decodeText } from "../load.ts";
 import { formatDuration, formatSize } from "../memory/units.ts";
-import { type MemslotsResult, runMemslots, type SimulatedLookups, simulatedLookups } from "../memslots_run.ts";
-import { type GuestSlots, loadMemslots, type MemslotsScenario, type SimulationSpec } from "../memslots_scenario.ts";
+import {
+  type MemslotsResult,
+  memslotsRunNames,
+  runMemslots,
+  type SimulatedLookups,
+  simulatedLookups,
+} from "../memslots_run.ts";
+import { loadMemslots, type MemslotsScenario, type SimulationSpec } from "../memslots_scenario.ts";
 import type { Registries } from "../scenario.ts";
 import { LoadError } from "../unpack.ts";
 import { VERSION } from "../version.ts";
@@ -25,6 +34,10 @@ export interface MemslotsOptions {
   readonly json: boolean;
   /** Whether the bytes are explained. */
   readonly explain: boolean;
+  /** Settings in the order of the command line. */
+  readonly settings: readonly Setting[];
+  /** What is shown instead of running anything. */
+  readonly preview: "runs" | "defaults" | undefined;
   /** What the user typed. */
   readonly command: readonly string[];
 }
@@ -37,14 +50,21 @@ export async function memslotsCommand(
   registries: Registries,
 ): Promise<number> {
   const full = resolvePath(io.userFolder, path);
-  const scenario = refusing(() => loadMemslots(`${decodeText(readFile(full, path), path)}\n`, path));
-  const simulations = await simulate(io, scenario, folderOf(full), registries);
-  const results = refusing(() => [...runMemslots(scenario, (spec) => simulations.get(spec)!)], scenario);
+  const scenarios = refusing(() => loadMemslots(`${decodeText(readFile(full, path), path)}\n`, path, options.settings));
+  const [scenario] = scenarios;
+  refusing(() => scenarios.forEach(memslotsRunNames), scenario);
+  const loaded = await openSimulations(io, scenarios, folderOf(full), registries);
+  if (options.preview !== undefined) return preview(io, scenarios, options.preview);
+  const simulations = new Map(Array.from(loaded, ([name, simulate]) => [name, simulate()]));
+  const results = refusing(
+    () => scenarios.flatMap((one) => tried(one, (spec) => simulations.get(spec.scenario)!)),
+    scenario,
+  );
   const { target, shown } = resultPlace(io, scenario.name, options.out);
   const folder = new ResultFolder(target, shown, options.command);
   folder.open(false);
   folder.write("summary.csv", summaryCsv(results.map(({ row, refused }) => ({ ...row, refused })), ["refused"]));
-  folder.write("manifest.json", manifestOf(scenario, results, options.command));
+  folder.write("manifest.json", manifestOf(scenarios, results, options.command));
   folder.commit();
   if (options.json) {
     const runs = results.map(({ row, refused, terms }) => ({ ...row, refused, ...(options.explain ? { terms } : {}) }));
@@ -52,9 +72,11 @@ export async function memslotsCommand(
     io.out(JSON.stringify({ out: shown, runs, ...quoted }, null, 2) + "\n");
     return DONE;
   }
-  io.out(comparison(results));
+  const tables = scenarios.map((one) => `${heading(one)}${comparison(results.filter((it) => it.scenario === one))}`);
+  io.out(tables.join("\n"));
   if (options.explain) io.out(explained(results));
-  io.out(`\nseed ${scenario.seed}; cycles of lookups, times at ${CLOCK_GHZ} GHz; results in ${shown}\n`);
+  const seeds = [...new Set(scenarios.map(({ seed }) => seed))].join(", ");
+  io.out(`\nseed ${seeds}; cycles of lookups, times at ${CLOCK_GHZ} GHz; results in ${shown}\n`);
   return DONE;
 }
 
@@ -69,37 +91,68 @@ function refusing<T>(act: () => T, scenario?: MemslotsScenario): T {
   }
 }
 
-/** Runs the scenarios whose faults and discards are asked for. */
-async function simulate(
+function preview(io: Io, scenarios: readonly MemslotsScenario[], what: "runs" | "defaults"): number {
+  if (what === "defaults") {
+    io.out(stringify(scenarios[0].filled));
+    return DONE;
+  }
+  const rows = scenarios.flatMap((scenario) =>
+    memslotsRunNames(scenario).map((name) => [name, String(scenario.lab.lookups), String(scenario.seed)])
+  );
+  io.out(formatTable([["run", "lookups", "seed"], ...rows]));
+  return DONE;
+}
+
+/** A result, and the scenario that it is of. */
+interface Finished extends MemslotsResult {
+  readonly scenario: MemslotsScenario;
+}
+
+function tried(scenario: MemslotsScenario, simulated: (spec: SimulationSpec) => SimulatedLookups): Finished[] {
+  return Array.from(runMemslots(scenario, simulated), (result) => ({ ...result, scenario }));
+}
+
+/** Above the table of one combination of a grid. */
+function heading({ axes }: MemslotsScenario): string {
+  return axes.length === 0 ? "" : `${axesText(axes).replace(/, $/, ":")}\n`;
+}
+
+/** Loads the scenarios whose faults and discards are asked for, by their names; what is returned simulates one. */
+async function openSimulations(
   io: Io,
-  { guests, explain }: MemslotsScenario,
+  scenarios: readonly MemslotsScenario[],
   folder: string,
   registries: Registries,
-): Promise<ReadonlyMap<GuestSlots, SimulatedLookups>> {
-  const simulations = new Map<GuestSlots, SimulatedLookups>();
-  for (const guest of guests) {
-    if (guest.kind !== "simulation") continue;
-    try {
-      const loaded = await openScenario(
-        { ...io, userFolder: folder },
-        (guest satisfies SimulationSpec).scenario,
-        { settings: [], reps: 1 },
-        registries,
-      );
-      simulations.set(guest, simulatedLookups(loaded));
-    } catch (error) {
-      if (!(error instanceof UsageError) && !(error instanceof LoadError)) throw error;
-      throw new UsageError(explain(new InputError([...guest.path, "scenario"], error.message)));
-    }
+): Promise<ReadonlyMap<string, () => SimulatedLookups>> {
+  const simulations = new Map<string, () => SimulatedLookups>();
+  for (const guest of scenarios.flatMap(({ guests }) => guests)) {
+    if (guest.kind !== "simulation" || simulations.has(guest.scenario)) continue;
+    const refused = (error: unknown) => {
+      if (!(error instanceof UsageError) && !(error instanceof LoadError)) return error;
+      return new UsageError(scenarios[0].explain(new InputError([...guest.path, "scenario"], error.message)));
+    };
+    const options = { settings: [], reps: 1 };
+    const loaded = await openScenario({ ...io, userFolder: folder }, guest.scenario, options, registries)
+      .catch((error) => {
+        throw refused(error);
+      });
+    simulations.set(guest.scenario, () => {
+      try {
+        return simulatedLookups(loaded);
+      } catch (error) {
+        throw refused(error);
+      }
+    });
   }
   return simulations;
 }
 
 function manifestOf(
-  { name, seed, filled }: MemslotsScenario,
-  results: readonly MemslotsResult[],
+  scenarios: readonly MemslotsScenario[],
+  results: readonly Finished[],
   command: readonly string[],
 ): string {
+  const [{ name, seed, filled }] = scenarios;
   const manifest = {
     hintsim: VERSION,
     format: 1,
@@ -107,8 +160,14 @@ function manifestOf(
     command,
     seed,
     scenario: filled,
-    costs: { lookup: LOOKUP_COSTS, update: UPDATE_COSTS, clockGhz: CLOCK_GHZ },
-    runs: results.map(({ row, refused }) => ({ run: row.run, refused })),
+    costs: { lookup: LOOKUP_COSTS, update: UPDATE_COSTS, refault: REFAULT_COST, clockGhz: CLOCK_GHZ },
+    runs: results.map(({ row, refused, scenario }) => ({
+      run: row.run,
+      axes: Object.fromEntries(scenario.axes.map(({ key, label }) => [key, label])),
+      refused,
+      // All combinations but the first have another.
+      ...(scenarios.length > 1 ? { scenario: scenario.filled } : {}),
+    })),
   };
   return JSON.stringify(manifest, null, 2) + "\n";
 }
@@ -128,8 +187,10 @@ const SHOWN: readonly (readonly [title: string, cell: (row: MemslotsResult["row"
   ["create", ({ create_ns: ns }) => time(ns)],
   ["delete", ({ delete_ns: ns }) => time(ns)],
   ["refaults", ({ delete_refaults: refaults }) => number(refaults)],
+  ["refaulting", ({ delete_refault_ns: ns }) => time(ns)],
   ["set-up", ({ setup_ns: ns }) => time(ns)],
   ["refaults of it", ({ setup_refaults: refaults }) => number(refaults)],
+  ["refaulting", ({ setup_refault_ns: ns }) => time(ns)],
   ["bytes", ({ bytes }) => formatSize(Number(bytes))],
   ["of 8", ({ guest_of_8_bytes: bytes }) => formatSize(Number(bytes))],
   ["per page", ({ metadata_bytes: bytes }) => formatSize(Number(bytes))],
@@ -161,9 +222,11 @@ function sumText(terms: readonly ByteTerm[]): string {
   return `${terms.map(({ what, bytes }) => `${what} = ${bytes}`).join("; ")}; together ${sum} bytes`;
 }
 
-function explained(results: readonly MemslotsResult[]): string {
-  const tables = results.map(({ row, terms, refused }) =>
-    `${row.run}: ${sumText(terms)}${refused === undefined ? "" : `\n  refused ${refused}`}\n`
+function explained(results: readonly Finished[]): string {
+  const tables = results.map(({ row, terms, refused, scenario }) =>
+    `${axesText(scenario.axes)}${row.table}, ${row.guest}: ${sumText(terms)}${
+      refused === undefined ? "" : `\n  refused ${refused}`
+    }\n`
   );
   const quoted = figures().map((one) => `${one.name}: ${sumText(one.terms)} (${one.target} in ${one.source})\n`);
   return `\nbytes of each table\n${tables.join("")}\nbytes that the threads quote\n${quoted.join("")}`;

@@ -1,7 +1,7 @@
 /** The command line: what may be said, and which command does it. */
 import { Command, CommanderError, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { InputError } from "../core/options.ts";
-import { parseSetting, type Setting } from "../grid.ts";
+import { parseSetting, parseSettingOf, type Setting } from "../grid.ts";
 import type { Registries } from "../scenario.ts";
 import { type EventFormat, eventFormats } from "../scenario_options.ts";
 import { VERSION } from "../version.ts";
@@ -156,14 +156,22 @@ function addMemslots(
   registries: Registries,
   state: { status: number },
 ): void {
+  const settings: Setting[] = [];
+  const own = labOptions(settings);
   program.command("memslots")
     .description("compares tables of KVM memory slots: lookups, updates, bytes; writes the result to out/<name>")
     .argument("<scenario>", "a scenario with memslots (YAML)")
+    .addOption(own.set)
+    .addOption(own.seed)
     .option("--out <dir>", "folder of the result (default out/<name>)")
     .option("--explain", "print the sums that the bytes are", false)
     .option("--json", "print the result as JSON and nothing else", false)
-    .action(async (scenario, { out, explain, json }) => {
-      state.status = await memslotsCommand(io, scenario, { out, explain, json, command: args }, registries);
+    .addOption(own.dryRun)
+    .addOption(own.printDefaults)
+    .action(async (scenario, { out, explain, json, dryRun, printDefaults }) => {
+      const preview = dryRun ? "runs" : printDefaults ? "defaults" : undefined;
+      const options = { out, explain, json, settings, preview, command: args } as const;
+      state.status = await memslotsCommand(io, scenario, options, registries);
     });
 }
 
@@ -184,9 +192,13 @@ function addKho(
   registries: Registries,
   state: { status: number },
 ): void {
+  const settings: Setting[] = [];
+  const own = labOptions(settings);
   program.command("kho")
     .description("compares how a kernel remembers and restores what it preserves over kexec; writes to out/<name>")
     .argument("<scenario>", "a scenario with kho (YAML)")
+    .addOption(own.set)
+    .addOption(own.seed)
     .option("--out <dir>", "folder of the result (default out/<name>)")
     .addOption(
       new Option("--events <format>", "rows of the trace").choices(["none", "csv"] as const).default("none" as const),
@@ -194,9 +206,32 @@ function addKho(
     .option("--explain", "print the sums that the bytes are", false)
     .option("--json", "print the result as JSON and nothing else", false)
     .option("--quiet", "print the tables and problems only", false)
-    .action((scenario, { out, events, explain, json, quiet }) => {
-      state.status = khoCommand(io, scenario, { out, events, explain, json, quiet, command: args }, registries);
+    .addOption(own.dryRun)
+    .addOption(own.printDefaults)
+    .action((scenario, { out, events, explain, json, quiet, dryRun, printDefaults }) => {
+      const preview = dryRun ? "runs" : printDefaults ? "defaults" : undefined;
+      const options = { out, events, explain, json, quiet, settings, preview, command: args } as const;
+      state.status = khoCommand(io, scenario, options, registries);
     });
+}
+
+/** Options of the laboratories that are those of `run`; what is set goes to `settings`. */
+function labOptions(settings: Setting[]) {
+  const set = (text: string) => {
+    settings.push(refused(() => parseSettingOf(text, () => undefined)));
+    return text;
+  };
+  const seed = (text: string) => {
+    settings.push({ ...refused(() => parseSettingOf(`seed=${text}`, () => undefined)), origin: "--seed" });
+    return text;
+  };
+  return {
+    set: new Option("--set <key=value,...>", "a setting, several values are an axis; repeatable").argParser(set),
+    seed: new Option("--seed <n>", "seed of all random streams").argParser(seed),
+    dryRun: new Option("--dry-run", "show the runs, run nothing").default(false as boolean),
+    printDefaults: new Option("--print-defaults", "print the scenario with all defaults, run nothing")
+      .default(false as boolean),
+  };
 }
 
 function addVerify(trace: Command, io: Io, registries: Registries, state: { status: number }): void {
@@ -213,8 +248,12 @@ function addVerify(trace: Command, io: Io, registries: Registries, state: { stat
 }
 
 function settingOf(text: string, registries: Registries): Setting {
+  return refused(() => parseSetting(text, registries));
+}
+
+function refused<T>(act: () => T): T {
   try {
-    return parseSetting(text, registries);
+    return act();
   } catch (error) {
     if (error instanceof InputError) throw new UsageError(error.message);
     throw error;

@@ -83,6 +83,11 @@ export class Backing implements Host {
     this.#skipped = new PageBitmap(parts.pages);
   }
 
+  /** Time that finding memory slots took in faults and discards, ns; undefined when it is not asked for. */
+  get memslotLookupNs(): number | undefined {
+    return this.#parts.slots?.lookupNs;
+  }
+
   /** Bytes of this guest that the host backs. */
   get residentBytes(): number {
     return this.#resident.count * PAGE_SIZE;

@@ -2,6 +2,8 @@
 
 /** What it takes to find the slots that a fault or a discard concerns. */
 export interface SlotPath {
+  /** Time that all lookups and walks have taken so far, ns, not rounded. */
+  readonly lookupNs: number;
   /** Faults of a vCPU on pages in turn, each with a lookup by guest page; whole ns. */
   faultNs(pfn: number, faults: number, cpu: number): number;
   /** The walk over all slots in a discarded range, by address of the VMM; ns, not rounded. */

@@ -4,6 +4,10 @@
  *
  * From serialising to the successor's release of free memory nothing runs: the blackout. What comes before and after it
  * costs, but stops nobody.
+ *
+ * A design that serialises is finalized then (`kho_finalize`), and calls after that are refused; who finalizes before the last
+ * call begins the blackout early. Linux 6.16 to 6.18; "kho: allow memory preservation state updates after finalization"
+ * (Pasha Tatashin, November 2025) took that away on the way to the stateless design, which has nothing to finalize.
  */
 import { Sim, type Task } from "../core/sim.ts";
 import { Event, NONE, Trace, type TraceReader } from "../core/trace.ts";
@@ -148,12 +152,27 @@ class OldKernel {
     for (let rows = workload.fill(batch); rows > 0; rows = workload.fill(batch)) {
       for (let row = 0; row < rows; row++) {
         yield* this.#at(Math.floor(this.#index / workload.calls * overNs));
+        if (batch.kind[row] === KhoCall.finalize) {
+          yield* this.#finalize();
+          this.#index++;
+          continue;
+        }
         const costNs = this.#call(batch, row);
         this.#index++;
         yield* this.#at(this.#sim.now + costNs);
       }
     }
+    if (this.result !== undefined) return;
     yield* this.#at(overNs);
+    yield* this.#serialize();
+  }
+
+  /** The user finalizes before the end (debugfs `kho/out/finalize`, `kho_out_finalize_set`). */
+  *#finalize(): Task {
+    if (this.#parts.plugin.stateless) return;
+    if (this.result !== undefined) {
+      throw new RefusedCall(this.#index, new KhoError("EEXIST", "KHO is finalized already"));
+    }
     yield* this.#serialize();
   }
 
@@ -170,6 +189,7 @@ class OldKernel {
     const isPreserve = batch.kind[row] === KhoCall.preserve;
     const before = operationsNs(this.#tracker.operations, this.#parts.costs);
     try {
+      this.#refuseFinalized(isPreserve, pfn, count);
       if (isPreserve) this.#preserve(pfn, count, order);
       else this.#unpreserve(pfn, count, order);
     } catch (error) {
@@ -182,6 +202,16 @@ class OldKernel {
     const shown = order > BUDDY_ORDER_MAX ? NONE : order;
     this.#sim.trace.write(event, pfn, count, shown, NONE, NONE, NONE, costNs, NONE, NONE);
     return costNs;
+  }
+
+  /** What is serialised does not change any more (`kho_out.finalized` in `kho_preserve_folio`, `kho_unpreserve_phys`...). */
+  #refuseFinalized(isPreserve: boolean, pfn: number, count: number): void {
+    if (this.result === undefined) return;
+    const what = isPreserve ? "preserve" : "unpreserve";
+    throw new KhoError(
+      "EBUSY",
+      `cannot ${what} ${pagesText(pfn, count)}: KHO is finalized, what is preserved is serialised`,
+    );
   }
 
   #preserve(pfn: number, count: number, order: number): void {

@@ -178,6 +178,7 @@ const design = {
   summary: "one radix tree for all orders, leaves of a page of bits; the next kernel reads it as it is",
   source: "Jason Miu, Make KHO stateless, merged in 2026: kernel/liveupdate/kexec_handover.c",
   remembers: "folios",
+  stateless: true,
   create: (allocate: Allocate, options?: TrackerOptions): Tracker => new Radix(allocate, options),
 } as const;
 

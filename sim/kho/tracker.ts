@@ -5,7 +5,7 @@
  * same pages in other pieces.
  */
 import type { Operations, PageSet } from "../memory/page_set.ts";
-import { ORDER_PAGES, type Range } from "../memory/range.ts";
+import { ORDER_PAGES, PAGE_SIZE, type Range } from "../memory/range.ts";
 
 /** Largest order of a folio or aligned block: x86-64 has 52 bits of physical address, 2^40 pages. */
 export const ORDER_MAX = 40;
@@ -101,6 +101,11 @@ export interface TrackerPlugin {
    * `operations` counts what is looked at.
    */
   walk(handover: Handover, visit: Preserved, operations: Operations): void;
+  /**
+   * Whether the next kernel reads what the tracker has in memory anyway, so that nothing is finalized and calls are taken
+   * until the jump (Jason Miu, Make KHO stateless).
+   */
+  readonly stateless?: boolean;
   /** The design with the faults of the code that was posted, where that had some. */
   readonly asPosted?: TrackerPlugin;
 }
@@ -142,7 +147,8 @@ export class Admission {
     const scratch = this.#scratch.find((one) => pfn < one.pfn + one.count && one.pfn < pfn + count);
     if (scratch === undefined) return;
     const where = pagesText(scratch.pfn, scratch.count);
-    throw new KhoError("EINVAL", `cannot preserve ${pagesText(pfn, count)}: they overlap scratch (${where})`);
+    const overlap = count === 1 ? "it overlaps" : "they overlap";
+    throw new KhoError("EINVAL", `cannot preserve ${pagesText(pfn, count)}: ${overlap} scratch (${where})`);
   }
 
   /** Refuses a folio that is none, or that overlaps scratch. */
@@ -163,7 +169,13 @@ export class Admission {
 /** Refuses what is no range of page frames. */
 export function checkRange(pfn: number, count: number): void {
   const whole = Number.isInteger(pfn) && Number.isInteger(count);
-  if (!whole) throw new KhoError("EINVAL", `${count} pages from page ${pfn} on: the range is not aligned to pages`);
+  if (!whole) {
+    const [bytes, address] = [count * PAGE_SIZE, pfn * PAGE_SIZE];
+    throw new KhoError(
+      "EINVAL",
+      `${bytes} bytes from address ${address} on: the range is not aligned to pages of 4 KiB`,
+    );
+  }
   if (pfn < 0 || count < 1 || pfn + count > PFN_END) {
     throw new KhoError("EINVAL", `${count} pages from page ${pfn} on: pages are 0 to ${PFN_END - 1}, at least 1`);
   }

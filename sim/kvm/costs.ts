@@ -6,7 +6,7 @@
  * comparison. The cycles are those of the commit that brought the binary search (9c1a5d3878, Windows guest: greatest and mean
  * cycles of a lookup); what an update takes is from the measurements of the patches that brought the trees (Szmigiero 2021).
  */
-import type { Cost } from "../host/costs.ts";
+import { type Cost, costProfiles } from "../host/costs.ts";
 import type { SlotOperations } from "./slot_table.ts";
 
 /** A cost in cycles: as {@link Cost}, in another unit. */
@@ -62,6 +62,27 @@ export const UPDATE_COSTS = {
     source: "set-up of 509 slots, array (Szmigiero 2021, Xeon Platinum 8167M)",
   },
 } as const satisfies Readonly<Record<string, Cost>>;
+
+/** The fault of a page of the profile from which a refault is priced. */
+const { fault4kNs } = costProfiles.find(({ name }) => name === "xeon6252-2024")!.costs;
+
+/**
+ * One mapping of EPT that the guest faults in again after its slot was deleted or moved: exit, walk, entry. The page is there,
+ * whatever the size of the mapping, so that a fault of 2 MiB, which is mostly zeroing, is no measure; nor is anything measured
+ * on the machine of the updates.
+ */
+export const REFAULT_COST: Cost = {
+  valueNs: fault4kNs.valueNs,
+  range: [1200, fault4kNs.range[1]],
+  role: "assumed",
+  source:
+    "at most fault4kNs of xeon6252-2024, another machine, which also allocates and zeroes 4 KiB; at least an exit",
+};
+
+/** What so many refaults cost the guest, ns. */
+export function refaultNs(refaults: number): number {
+  return Math.round(refaults * REFAULT_COST.valueNs);
+}
 
 /** Cycles of a lookup that finds nothing in the caches: what is scanned is streamed, each step and each store is a fetch. */
 export function coldCycles(did: SlotOperations, slotBytes: number): number {

@@ -10,6 +10,7 @@ const HVA_PAGE = 2 ** 24;
 
 /** The slots of a running guest: its memory in parts of about one size. */
 export class HostSlots implements SlotPath {
+  lookupNs = 0;
   readonly #vm: VmSlots;
 
   /** Cuts `pages` of guest memory into slots. Throws {@link KvmError} when the table has no room for so many. */
@@ -35,11 +36,15 @@ export class HostSlots implements SlotPath {
     const ns = this.#timed(faults, () => {
       for (let n = 0; n < faults; n++) table.byGfn(pfn + n, cpu);
     });
-    return Math.round(ns);
+    const rounded = Math.round(ns);
+    this.lookupNs += rounded;
+    return rounded;
   }
 
   discardNs(pfn: number, count: number): number {
-    return this.#timed(1, () => this.#vm.table.walkHva({ pfn: HVA_PAGE + pfn, count }, () => {}));
+    const ns = this.#timed(1, () => this.#vm.table.walkHva({ pfn: HVA_PAGE + pfn, count }, () => {}));
+    this.lookupNs += ns;
+    return ns;
   }
 
   /** The time of lookups whose table is in the caches. */

@@ -108,8 +108,15 @@ Deno.test("kho: what the kernel refuses is one sentence with the place of the ca
       "maple-ranges",
     ],
     ["{ call: preserve, at: 512MiB }", "9:9", /neither size nor order/],
+    ["{ call: preserve, size: 4KiB }", "9:9", /calls\.0\.at: is missing/],
+    ["{ call: finalize, at: 512MiB }", "9:9", /leave at, size and order out/],
+    [
+      "{ call: preserve, at: 512MiB, order: 0 }\n{ call: finalize }\n{ call: unpreserve, at: 512MiB, order: 0 }",
+      "11:9",
+      /calls\.2: xarray-bitmaps-512: EBUSY: cannot unpreserve page 131072: KHO is finalized, what is preserved is serialised/,
+    ],
     ["{ call: preserve, at: 2GiB, size: 4KiB }", "9:9", /EINVAL: .*memory ends with page 262143/],
-    ["{ call: keep, at: 2GiB, size: 4KiB }", "9:17", /"keep" is not one of preserve, unpreserve/],
+    ["{ call: keep, at: 2GiB, size: 4KiB }", "9:17", /"keep" is not one of preserve, unpreserve, finalize/],
   ];
   for (const [list, place, message, tracker] of cases) {
     const path = folder.write("c.yaml", calls(list, tracker));
@@ -131,6 +138,76 @@ Deno.test("kho: a successor whose memblock has no room is a finding: exit status
   assert.match(err, /restore=memblock: .*ENOMEM: memblock: failed to double the reserved array/);
   const rows = parseCsv(folder.read("out/small/summary.csv"));
   assert.equal(rows.filter(({ blackout_ns: ns }) => ns !== "").length, 2, "going to the buddy allocator needs no room");
+});
+
+Deno.test("kho --set, --seed: several values are an axis, with columns, names and tables of its own", async () => {
+  using folder = new CliFolder();
+  const path = folder.write("s.yaml", SCENARIO);
+  const set = ["--set", "kho.workload.size=1MiB,2MiB", "--set", "kho.trackers=radix", "--seed", "7,8"];
+  const { status, out, err } = await folder.run(["kho", path, ...set]);
+  assert.deepEqual([status, err], [0, ""]);
+  assert.match(out, /^kho\.workload\.size=1MiB, seed=7, checkpoint size=1MiB: 1\.0MiB preserved/);
+  assert.match(out, /\nseed 7, 8; results in out\/small\n$/);
+  const rows = parseCsv(folder.read("out/small/summary.csv"));
+  assert.deepEqual(Object.keys(rows[0]).slice(0, 7), [
+    ...["run", "workload", "tracker", "restore", "seed", "kho.workload.size", "fingerprint"],
+  ]);
+  assert.equal(rows.length, 8);
+  assert.equal(rows[7].run, "kho.workload.size=2MiB,seed=8,kho.restore=buddy-direct");
+  assert.deepEqual([rows[7].seed, rows[7]["kho.workload.size"], rows[7].preserved_pages], ["8", "2MiB", "512"]);
+  const manifest = JSON.parse(folder.read("out/small/manifest.json"));
+  assert.deepEqual(manifest.runs[7].axes, { "kho.workload.size": "2MiB", seed: "8" });
+  assert.equal(manifest.runs[7].scenario.kho.workload[0].size, "2MiB");
+  // The same as the file would say it.
+  const alone = SCENARIO.replace("[xarray-bitmaps-512, maple-ranges]", "radix").replace("1MiB", "2MiB");
+  await folder.run(["kho", folder.write("t.yaml", alone.replace("seed: 7", "seed: 8"))]);
+  assert.equal(parseCsv(folder.read("out/small/summary.csv"))[1].fingerprint, rows[7].fingerprint);
+});
+
+Deno.test("kho --dry-run and --print-defaults run and write nothing; what is printed is a scenario", async () => {
+  using folder = new CliFolder();
+  const path = folder.write("s.yaml", SCENARIO);
+  const dry = await folder.run(["kho", path, "--dry-run", "--set", "kho.memory=1GiB,2GiB"]);
+  assert.equal(dry.status, 0, dry.err);
+  const lines = dry.out.trimEnd().split("\n");
+  assert.match(lines[0], /^run +memory +seed$/);
+  assert.equal(lines.length, 1 + 2 * 4);
+  assert.match(lines[8], /^kho\.memory=2GiB,kho\.trackers=maple-ranges,kho\.restore=buddy-direct +2\.0GiB +7$/);
+  const filled = await folder.run(["kho", path, "--print-defaults", "--set", "kho.costs.scanNs=1.5"]);
+  assert.match(filled.out, /\n {4}profile: kho-2025\n {4}scanNs: 1\.5\n$/);
+  assert.deepEqual(folder.list("out"), []);
+  const again = await folder.run(["kho", folder.write("d.yaml", filled.out), "--print-defaults"]);
+  assert.equal(again.out, filled.out);
+});
+
+Deno.test("kho --set: what does not fit is one sentence with a suggestion", async () => {
+  using folder = new CliFolder();
+  const path = folder.write("s.yaml", SCENARIO);
+  const cases: readonly (readonly [setting: string, message: string])[] = [
+    ["kho.memry=1GiB", '--set kho.memry: unknown key "memry"; did you mean memory?'],
+    ["memory=1GiB", '--set memory: unknown key "memory"; did you mean kho.memory?'],
+    ["sed=1", '--set sed: unknown key "sed"; did you mean seed?'],
+    ["kho.workload.sise=1", '--set kho.workload.sise: unknown key "sise"; did you mean size?'],
+    [
+      "kho.workload=checkpont",
+      '--set kho.workload (kho.workload.kind): unknown workload "checkpont"; did you mean checkpoint?',
+    ],
+    ["kho.costs.scaNs=1", '--set kho.costs.scaNs: unknown cost "scaNs"; did you mean scanNs?'],
+    [
+      "kho.trackers.first=radix",
+      "--set kho.trackers.first: kho.trackers is a list; name the entry by its number, such as kho.trackers.0.first",
+    ],
+    ["kho.trackers.2.x=radix", "--set kho.trackers.2.x (kho.trackers.2): kho.trackers has the entries 0 to 1"],
+    ["kho.memory=1GiB,1GiB", "--set kho.memory: the axis has the value 1GiB twice"],
+    ["kho.memory", "--set kho.memory: wanted is key=value[,value...]"],
+  ];
+  for (const [setting, message] of cases) {
+    const { status, out, err } = await folder.run(["kho", path, "--set", setting]);
+    assert.deepEqual([status, out, err], [2, "", `${message}\n`]);
+  }
+  const seed = await folder.run(["kho", path, "--seed", "x"]);
+  assert.deepEqual([seed.status, seed.err], [2, '--seed: "x" is not a number\n']);
+  assert.deepEqual(folder.list("out"), []);
 });
 
 Deno.test("kho: scenarios of other kinds, and files that are none", async () => {

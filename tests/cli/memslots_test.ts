@@ -87,6 +87,80 @@ Deno.test("memslots: the faults and discards of a simulation are looked up", asy
   assert.ok(runs[3].own_discard_cycles > runs[4].own_discard_cycles);
 });
 
+Deno.test("memslots --set, --seed: lists of tables are compared, other values are an axis", async () => {
+  using folder = new CliFolder();
+  const set = ["--set", "memslots.tables=fixed,tree", "--set", "memslots.mapping=4KiB,2MiB", "--seed", "9"];
+  const { status, out, err } = await run(folder, SCENARIO, ...set);
+  assert.deepEqual([status, err], [0, ""]);
+  assert.match(out, /^memslots\.mapping=4KiB:\ntable +guest[^]*\nmemslots\.mapping=2MiB:\ntable[^]*\nseed 9; /);
+  const rows = parseCsv(
+    folder.read("out/lab/summary.csv").replaceAll(/"([^"]*)"/g, (_, text) => text.replaceAll(",", ";")),
+  );
+  assert.equal(rows.length, 8);
+  assert.equal(rows[7].run, "memslots.mapping=2MiB;memslots.tables=tree;memslots.guests=slots%20count%3D40");
+  assert.deepEqual(rows.map((row) => row.seed), Array(8).fill("9"));
+  assert.deepEqual(rows.map((row) => row["memslots.mapping"]), [...Array(4).fill("4KiB"), ...Array(4).fill("2MiB")]);
+  // A slot is 2 MiB: 512 mappings of 4 KiB, or one.
+  assert.deepEqual([rows[1].delete_refaults, rows[5].delete_refaults], ["3584", "7"]);
+  const manifest = JSON.parse(folder.read("out/lab/manifest.json"));
+  assert.deepEqual(manifest.runs[7].axes, { "memslots.mapping": "2MiB" });
+  const inside = await run(folder, SCENARIO, "--set", "memslots.tables.1.deleteZap=slot", "--dry-run");
+  assert.match(inside.out, /^run +lookups +seed\nmemslots\.tables=fixed,memslots\.guests=slots%20count%3D8 +100 +3\n/);
+  assert.equal(inside.out.trimEnd().split("\n").length, 1 + 2 * 2);
+});
+
+Deno.test("memslots --dry-run and --print-defaults run and write nothing; what is printed is a scenario", async () => {
+  using folder = new CliFolder();
+  const { out, status } = await run(folder, SCENARIO, "--print-defaults", "--set", "memslots.lookups=7");
+  assert.equal(status, 0);
+  assert.match(out, /\n {2}lookups: 7\n/);
+  assert.equal((await run(folder, out, "--print-defaults")).out, out);
+  const guest = SCENARIO.replace(/guests: .*/, "guests: [{ kind: simulation, scenario: none.yaml }]");
+  assert.equal((await run(folder, guest, "--dry-run")).status, 2, "what is named is looked for");
+  assert.deepEqual(folder.list("out"), []);
+});
+
+Deno.test("memslots --set: what does not fit is one sentence with a suggestion", async () => {
+  using folder = new CliFolder();
+  for (
+    const [setting, message] of [
+      ["memslots.lookup=3", '--set memslots.lookup: unknown key "lookup"; did you mean lookups?'],
+      ["lookups=3", '--set lookups: unknown key "lookups"; did you mean memslots.lookups?'],
+      ["memslots.tables=tre", '--set memslots.tables (memslots.tables.kind): unknown table "tre"; did you mean tree?'],
+      [
+        "memslots.tables.2.user=3",
+        "--set memslots.tables.2.user (memslots.tables.2): memslots.tables has the entries 0 to 1",
+      ],
+      [
+        "memslots.mapping=4KiB,x",
+        '--set memslots.mapping: "x" is not a size: write a number and B, KiB, MiB, GiB or TiB, like 4GiB',
+      ],
+    ]
+  ) {
+    const { status, out, err } = await run(folder, SCENARIO, "--set", setting);
+    assert.deepEqual([status, out, err], [2, "", `${message}\n`]);
+  }
+  assert.deepEqual(folder.list("out"), []);
+});
+
+Deno.test("memslots: what a delete unmaps costs the guest its refaults, 3544 ns each", async () => {
+  using folder = new CliFolder();
+  const { out } = await run(folder, SCENARIO, "--json");
+  const { runs } = JSON.parse(out);
+  // 8 slots of one mapping: a delete unmaps all (7 are wanted again) or its own, which nobody wants; a move brings its own back.
+  const zap = (name: string) =>
+    runs.find((row: { table: string; slots: number }) => row.table === name && row.slots === 8);
+  const [all, slot] = [zap("tree deleteZap=all"), zap("tree deleteZap=slot")];
+  assert.deepEqual([all.delete_refaults, all.delete_refault_ns], [7, 7 * 3544]);
+  assert.deepEqual([slot.delete_refaults, slot.delete_refault_ns], [0, 0]);
+  assert.deepEqual([all.move_refault_ns, slot.move_refault_ns], [8 * 3544, 3544]);
+  assert.deepEqual([all.flags_refault_ns, all.create_refault_ns, all.setup_refault_ns], [0, 0, 0]);
+  const { costs } = JSON.parse(folder.read("out/lab/manifest.json"));
+  assert.deepEqual([costs.refault.valueNs, costs.refault.role], [3544, "assumed"]);
+  const { out: table } = await run(folder, SCENARIO);
+  assert.match(table, /^tree deleteZap=all +slots count=8 .* 7 +24\.808us /m);
+});
+
 Deno.test("memslots: calls as a VMM makes them", async () => {
   using folder = new CliFolder();
   const calls = `[{ kind: calls, calls: [

@@ -87,11 +87,50 @@ Deno.test("what the kernel refuses ends the run with the call and the kernel's e
   };
   const inScratch = refused([[KhoCall.preserve, START, 1, 0], [KhoCall.preserve, 100, 1, 0]]);
   assert.deepEqual([inScratch.call, inScratch.code], [1, "EINVAL"]);
-  assert.match(inScratch.message, /page 100.*overlap scratch/);
+  assert.match(inScratch.message, /page 100.*overlaps scratch/);
   assert.equal(refused([[KhoCall.preserve, START + 1, 2, 1]]).code, "EINVAL");
   assert.match(refused([[KhoCall.preserve, START + 0.5, 1, RANGE]]).message, /not aligned/);
   assert.match(refused([[KhoCall.preserve, LAYOUT.pages - 1, 2, RANGE]]).message, /memory ends/);
   assert.match(refused([[KhoCall.unpreserve, START, 1, 0]]).message, /not preserved/);
+});
+
+Deno.test("after finalize every design that serialises refuses calls with EBUSY, and a second one with EEXIST", () => {
+  const first = [[KhoCall.preserve, START, 1, 0], [KhoCall.finalize, 0, 0, RANGE]] as const;
+  const calls = [
+    [[KhoCall.preserve, START + 8, 1, 0], "EBUSY", `cannot preserve page ${START + 8}: KHO is finalized`],
+    [[KhoCall.preserve, START + 8, 4, RANGE], "EBUSY", `cannot preserve pages ${START + 8} to ${START + 11}: KHO is`],
+    [[KhoCall.unpreserve, START, 1, 0], "EBUSY", `cannot unpreserve page ${START}: KHO is finalized`],
+    [[KhoCall.finalize, 0, 0, RANGE], "EEXIST", "KHO is finalized already"],
+  ] as const;
+  for (const plugin of trackers) {
+    for (const [call, code, words] of calls) {
+      const act = () => handOver(partsOf(plugin, listed([...first, call])), []);
+      if (plugin.name === "radix") {
+        assert.doesNotThrow(act, "what is stateless takes calls until the jump");
+        continue;
+      }
+      assert.throws(act, (error) => {
+        assert.ok(error instanceof RefusedCall);
+        assert.deepEqual([error.call, error.code], [2, code], plugin.name);
+        assert.ok(error.message.startsWith(words), error.message);
+        return true;
+      });
+    }
+  }
+});
+
+Deno.test("who finalizes early begins the blackout early; with a stateless design nothing changes", () => {
+  const calls = [[KhoCall.preserve, START, 1, 0], [KhoCall.finalize, 0, 0, RANGE]] as const;
+  const { events, names, taken } = rowsOf(partsOf(xarray, listed([...calls])));
+  const at = names.indexOf("serialize");
+  // The second of two calls over 1 s comes after half of it.
+  assert.equal(events.timeNs[at], 0.5e9);
+  assert.equal(events.timeNs[at + 1], 0.5e9 + events.costNs[at]);
+  assert.equal(taken.endNs, 0.5e9 + taken.blackoutNs + events.costNs[names.indexOf("restore")]);
+  const radix = trackers.find(({ name }) => name === "radix")!;
+  const late = rowsOf(partsOf(radix, listed([...calls, [KhoCall.unpreserve, START, 1, 0]])));
+  assert.equal(late.events.timeNs[late.names.indexOf("serialize")], 1e9);
+  assert.equal(late.handed.kept.count, 0);
 });
 
 Deno.test("a successor that would see other pages is an error of the design", () => {

@@ -12,7 +12,7 @@ const slow = Deno.env.get("HINTSIM_TIER") === "slow";
 const known = allKhoWorkloads({ policies, workloads });
 
 const load = (kho: string) => loadKho(`hintsim: 1\nname: t\nkho: ${kho}\n`, "t.yaml", known);
-const run = (kho: string): KhoResult[] => [...runKho(load(kho))];
+const run = (kho: string): KhoResult[] => load(kho).flatMap((scenario) => [...runKho(scenario)]);
 const figure = ({ row }: KhoResult, column: string): number => {
   const value = row[column];
   assert.equal(typeof value, "number", `${column} of ${row.run}`);
@@ -95,6 +95,18 @@ Deno.test("gigantic pages leave gigantic room: the successor's largest order", (
   assert.equal(huge.row.workload, "hugetlb-1g folios=4");
 });
 
+Deno.test("a list where one value is wanted is an axis: each combination is the run that it would be by itself", () => {
+  const kho = (memory: string, size: string) =>
+    `{ memory: ${memory}, trackers: radix, restore: [memblock, buddy-direct], workload: { kind: checkpoint, size: ${size} } }`;
+  const grid = run(kho("[1GiB, 2GiB]", "[1MiB, 2MiB]"));
+  const single = ["1GiB", "2GiB"].flatMap((memory) => ["1MiB", "2MiB"].flatMap((size) => run(kho(memory, size))));
+  assert.deepEqual(grid.map(({ row }) => row.fingerprint), single.map(({ row }) => row.fingerprint));
+  assert.equal(grid[0].row.run, "kho.memory=1GiB,kho.workload.size=1MiB,kho.restore=memblock");
+  assert.deepEqual(grid.map(({ row }) => row["kho.memory"]).filter((one) => one === "2GiB").length, 4);
+  assert.equal(single[0].row.run, "kho.restore=memblock");
+  assert.equal(single[0].row["kho.memory"], undefined);
+});
+
 Deno.test("costs can be others, one by one", () => {
   const small = (costs: string) => {
     const workload = "{ kind: one-range, size: 64MiB }";
@@ -147,7 +159,7 @@ Deno.test({
   ignore: !slow,
   fn() {
     const text = Deno.readTextFileSync(new URL("../../workloads/kho/4tib.yaml", import.meta.url));
-    for (const one of runKho(loadKho(text, "4tib.yaml", known))) {
+    for (const one of runKho(loadKho(text, "4tib.yaml", known)[0])) {
       assert.equal(one.finding, undefined);
       const wanted = String(one.row.workload).startsWith("one-range") ? 1e8 : 1e7;
       assert.equal(figure(one, "preserved_pages"), wanted);

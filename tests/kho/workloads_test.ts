@@ -101,8 +101,21 @@ Deno.test("what does not fit is refused with its option", () => {
   assert.match(refused("one-range", { size: "2GiB" }).message, /^2147483648 bytes do not fit into the \d+ bytes/);
   assert.deepEqual(refused("hugetlb-1g", { folios: 2 }).path, ["folios"]);
   assert.deepEqual(refused("checkpoint", { size: "1GiB" }).path, ["size"]);
+  assert.match(
+    refused("checkpoint", { size: "1GiB" }).message,
+    /^1073741824 bytes at random places are more than half/,
+  );
   assert.deepEqual(refused("mixed-folios", { folios: 1e6 }).path, ["folios"]);
   assert.deepEqual(refused("hypervisor-live-update", { guests: 9 }).path, ["guestMemory"]);
   assert.deepEqual(refused("split-merge", { size: "4GiB" }).path, ["size"]);
+  // What is not made of whole folios would be cut without a word.
+  assert.equal(refused("one-range", { size: 5000 }).message, "5000 bytes are not whole pages of 4 KiB");
+  assert.equal(
+    refused("one-range", { size: "1MiB", order: 9 }).message,
+    "1048576 bytes are not whole folios of order 9",
+  );
+  assert.deepEqual(refused("split-merge", { size: "5MiB", order: 10 }).path, ["size"]);
+  assert.deepEqual(refused("checkpoint", { size: 4097 }).path, ["size"]);
+  assert.deepEqual(refused("hypervisor-live-update", { guestMemory: 2 ** 21 + 1 }).path, ["guestMemory"]);
   assert.deepEqual(refused("calls", { calls: [{ call: "preserve", at: 0 }] }).path, ["calls", 0]);
 });

@@ -110,7 +110,12 @@ async function run(host: Readonly<Record<string, unknown>>) {
     costNs: costNs[row],
   }));
   const of = (name: string) => rows.filter((row) => row.event === name && row.costNs > 0);
-  return { fingerprint: result.fingerprint, faults: of("fault"), discards: of("discard") };
+  return {
+    fingerprint: result.fingerprint,
+    lookupNs: result.summary.memslot_lookup_ns,
+    faults: of("fault"),
+    discards: of("discard"),
+  };
 }
 
 Deno.test("host.memslots: a fault also takes its lookup by guest page, a discard its walk by VMM address", async () => {
@@ -135,6 +140,12 @@ Deno.test("host.memslots: a fault also takes its lookup by guest page, a discard
     tree.faults.map(({ costNs }, at) => costNs - plain.faults[at].costNs),
     plain.faults.map((_, at) => at === 0 ? Math.round(node) : 14),
   );
+  // The column of the summary: all of it, rounded once.
+  const walks = (ns: (pages: number) => number) => plain.discards.reduce((sum, { pages }) => sum + ns(pages), 0);
+  const faults = plain.faults.length;
+  assert.equal(plain.lookupNs, undefined);
+  assert.equal(one.lookupNs, Math.round(14 * faults + walks(walk)));
+  assert.equal(tree.lookupNs, Math.round(Math.round(node) + 14 * (faults - 1) + walks(() => node)));
 });
 
 Deno.test("host.memslots: without it nothing changes, and what the table refuses is said with its place", async () => {

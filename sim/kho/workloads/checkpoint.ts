@@ -1,7 +1,7 @@
 /** Checkpoint of a process into a memfd: single pages from anywhere in memory, in the order of the file. */
 import { fraction, type Options, size } from "../../core/options.ts";
 import { PAGE_SIZE } from "../../memory/range.ts";
-import { Places, refuseTooLarge } from "./place.ts";
+import { Places, refuseParts, refuseTooDense } from "./place.ts";
 import { callsByIndex, KhoCall, khoWorkload, type KhoWorkloadPlugin } from "./workload.ts";
 
 /** Options of checkpoint. */
@@ -26,8 +26,9 @@ export const checkpoint: KhoWorkloadPlugin = khoWorkload({
   source: "CRIU-style checkpoints over kexec; the vector of random pages of order 0 in 64 GiB",
   options,
   create({ area, random }, { size: bytes, clustered }) {
-    const pages = Math.floor(bytes / PAGE_SIZE);
-    refuseTooLarge(2 * pages, area, "size");
+    const pages = bytes / PAGE_SIZE;
+    refuseParts(bytes, 0, "size");
+    refuseTooDense(pages, area, "size");
     const places = new Places(area, random("pages"));
     const next = random("clustered");
     let last = -1;

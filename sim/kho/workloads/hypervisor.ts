@@ -1,7 +1,7 @@
 /** Hypervisor live update: the memory of a few large guests, in long ranges, and small state of each. */
 import { integer, type Options, size } from "../../core/options.ts";
 import { PAGE_SIZE } from "../../memory/range.ts";
-import { Places, refuseTooLarge } from "./place.ts";
+import { Places, refuseParts, refuseTooLarge } from "./place.ts";
 import { callsByIndex, KhoCall, khoWorkload, type KhoWorkloadPlugin, RANGE } from "./workload.ts";
 
 /** Options of hypervisor-live-update. */
@@ -30,7 +30,8 @@ export const hypervisorLiveUpdate: KhoWorkloadPlugin = khoWorkload({
   source: "the use of live update that the thread names: guests go on over a kexec of their host",
   options,
   create({ area, random }, { guests, guestMemory, statePages }) {
-    const each = Math.floor(guestMemory / PAGE_SIZE);
+    const each = guestMemory / PAGE_SIZE;
+    refuseParts(guestMemory, 0, "guestMemory");
     const state = guests * statePages;
     refuseTooLarge(guests * each + 2 * state, area, "guestMemory");
     const rest = { pfn: area.pfn + guests * each, count: area.count - guests * each };

@@ -1,7 +1,7 @@
 /** One range: a reserved area of the kernel, or as many folios of one order in a row. */
 import { integer, optional, type Options, size } from "../../core/options.ts";
 import { ORDER_PAGES, PAGE_SIZE } from "../../memory/range.ts";
-import { refuseTooLarge } from "./place.ts";
+import { refuseParts, refuseTooLarge } from "./place.ts";
 import { callsByIndex, KhoCall, khoWorkload, type KhoWorkloadPlugin, RANGE } from "./workload.ts";
 
 /** Options of one-range. */
@@ -30,8 +30,9 @@ export const oneRange: KhoWorkloadPlugin = khoWorkload({
   options,
   create({ area }, { size: bytes, order }) {
     const unit = order === undefined ? 1 : ORDER_PAGES[order];
-    const pages = Math.floor(bytes / PAGE_SIZE / unit) * unit;
-    refuseTooLarge(Math.max(pages, unit), area, "size");
+    const pages = bytes / PAGE_SIZE;
+    refuseParts(bytes, order ?? 0, "size");
+    refuseTooLarge(pages, area, "size");
     if (order === undefined) {
       return callsByIndex(1, (batch, row) => batch.set(row, KhoCall.preserve, area.pfn, pages, RANGE));
     }

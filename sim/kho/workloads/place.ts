@@ -68,3 +68,22 @@ export function refuseTooLarge(pages: number, { count }: Range, key: string): vo
       `give the machine more memory`,
   );
 }
+
+/** Refuses random places for more than half of the area: the last ones would not be random. */
+export function refuseTooDense(pages: number, { count }: Range, key: string): void {
+  if (2 * pages <= count) return;
+  throw new InputError(
+    [key],
+    `${pages * PAGE_SIZE} bytes at random places are more than half of the ${count * PAGE_SIZE} bytes that can be ` +
+      `preserved; give the machine more memory`,
+  );
+}
+
+/** Refuses a size that is not made of whole folios of this order. */
+export function refuseParts(bytes: number, order: number, key: string): void {
+  if (bytes % (ORDER_PAGES[order] * PAGE_SIZE) === 0) return;
+  throw new InputError(
+    [key],
+    `${bytes} bytes are not whole ${order === 0 ? "pages of 4 KiB" : `folios of order ${order}`}`,
+  );
+}

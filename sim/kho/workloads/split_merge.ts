@@ -1,7 +1,7 @@
 /** Preserve a range of folios, take random ones back, preserve them again: ranges split and must merge. */
 import { fraction, integer, type Options, size } from "../../core/options.ts";
 import { ORDER_PAGES, PAGE_SIZE } from "../../memory/range.ts";
-import { Places, refuseTooLarge } from "./place.ts";
+import { Places, refuseParts, refuseTooLarge } from "./place.ts";
 import { callsByIndex, KhoCall, khoWorkload, type KhoWorkloadPlugin } from "./workload.ts";
 
 /** Options of split-merge. */
@@ -32,7 +32,8 @@ export const splitMerge: KhoWorkloadPlugin = khoWorkload({
   create({ area, random }, { size: bytes, order, holes, refill, rounds }) {
     const unit = ORDER_PAGES[order];
     const start = Math.ceil(area.pfn / unit) * unit;
-    const folios = Math.floor(bytes / PAGE_SIZE / unit);
+    const folios = bytes / PAGE_SIZE / unit;
+    refuseParts(bytes, order, "size");
     refuseTooLarge(start - area.pfn + folios * unit, area, "size");
     const each = Math.floor(folios * holes);
     const last = Math.round(each * refill);

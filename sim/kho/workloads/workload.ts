@@ -8,8 +8,8 @@ import type { Options } from "../../core/options.ts";
 import type { Random } from "../../core/random.ts";
 import type { Range } from "../../memory/range.ts";
 
-/** Kinds of calls. */
-export const KhoCall = { preserve: 0, unpreserve: 1 } as const;
+/** Kinds of calls. `finalize` is the write into debugfs `kho/out/finalize`; it has no pages. */
+export const KhoCall = { preserve: 0, unpreserve: 1, finalize: 2 } as const;
 
 /** A range, not folios of an order. */
 export const RANGE = -1;
