@@ -11,6 +11,7 @@ import type { Judge } from "../host/judge.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
 import { AllocationTable } from "./allocation_table.ts";
 import { MOVABLE, ORDER_MAX, PAGEBLOCK_ORDER, RECLAIMABLE } from "./allocator.ts";
+import type { HousekeepingHooks } from "./housekeeping_hooks.ts";
 import { Kswapd } from "./kswapd.ts";
 import type { BlockReturned } from "./per_cpu.ts";
 import { PageSource, type PageSourceOptions } from "./page_source.ts";
@@ -36,16 +37,6 @@ export interface GuestParts extends Omit<PageWritesParts, "trace"> {
   readonly pages?: PageSourceOptions;
   /** What huge page faults may do when there is no block; undefined when there are no huge pages, "madvise" unless told. */
   readonly thpDefrag?: ThpDefrag | "off" | undefined;
-}
-
-/** Who else keeps house in a guest. */
-export interface HousekeepingHooks {
-  /** Compacts for a block of an order (direct compaction); returns the time it takes, ns, 0 when it tried nothing. */
-  compact?: (order: number, migratetype: number, cpu: number) => number;
-  /** kswapd goes to sleep after it was woken for an order, or somebody who cannot compact wants one (`wakeup_kcompactd`). */
-  kswapdAsleep?: (order: number) => void;
-  /** A huge page fault fell back to single pages under this handle and the 511 after it. */
-  fellBack?: (handle: number) => void;
 }
 
 /** Allocation failed: nothing of this order is left. */
@@ -274,29 +265,6 @@ export class Guest {
     }
     this.reclaim.lru.remove(handle);
     return this.#release(handle, cpu);
-  }
-
-  /** Frees what came of a huge page fault: a block of order 9, or 512 single pages. Returns the time it takes, ns. */
-  freeHuge(handle: number, cpu: number): number {
-    if (this.allocations.find(handle) && this.allocations.order > 0) return this.free(handle, cpu);
-    let ns = 0;
-    let freed = 0;
-    for (let one = handle; one < handle + ORDER_PAGES[PAGEBLOCK_ORDER]; one++) {
-      if (!this.allocations.find(one)) continue;
-      ns += this.free(one, cpu);
-      freed++;
-    }
-    return freed > 0 ? ns : this.free(handle, cpu);
-  }
-
-  /** Writes the first pages of what came of a huge page fault. Returns the time of the faults, ns. */
-  touchHuge(handle: number, pages: number, cpu: number): number {
-    if (this.allocations.find(handle) && this.allocations.order > 0) return this.touch(handle, pages, cpu);
-    let ns = 0;
-    for (let one = handle; one < handle + Math.min(pages, ORDER_PAGES[PAGEBLOCK_ORDER]); one++) {
-      ns += this.touch(one, 1, cpu);
-    }
-    return ns;
   }
 
   /** Frees what a handle names. */

@@ -7,7 +7,7 @@
  * process owns what, so the OOM killer finds no victim and the allocation fails.
  */
 import type { Task } from "../core/sim.ts";
-import { MOVABLE, PAGEBLOCK_ORDER } from "./allocator.ts";
+import { MOVABLE } from "./allocator.ts";
 import { FAILED, type Guest } from "./guest.ts";
 import { COSTLY_ORDER, MAX_RECLAIM_RETRIES } from "./reclaim.ts";
 
@@ -69,24 +69,6 @@ function* compactFor(guest: Guest, request: PageRequest): Task<number> {
 
 function take(guest: Guest, { handle, order, migratetype, zone, cpu }: PageRequest, way?: "last"): number {
   return guest.alloc(handle, order, migratetype, zone, cpu, false, way);
-}
-
-/**
- * A huge page fault tries once, and as its defrag mode says wakes kswapd or compacts first (mm/huge_memory.c
- * `vma_thp_gfp_mask`); it never loops. Returns the time it takes, ns, or {@link FAILED}: then single pages follow.
- */
-export function allocHuge(guest: Guest, handle: number, migratetype: number, cpu: number): number {
-  const defrag = guest.thpDefrag;
-  if (defrag === undefined) return FAILED;
-  const wakes = defrag === "defer" || defrag === "defer+madvise";
-  const request = { handle, order: PAGEBLOCK_ORDER, migratetype, zone: -1, cpu };
-  const ns = guest.alloc(handle, PAGEBLOCK_ORDER, migratetype, -1, cpu, false, wakes ? "usual" : "quiet");
-  if (ns === FAILED && wakes) guest.hooks.kswapdAsleep?.(PAGEBLOCK_ORDER);
-  if (ns !== FAILED || defrag !== "always") return ns;
-  const compactNs = guest.hooks.compact?.(PAGEBLOCK_ORDER, migratetype, cpu) ?? 0;
-  if (compactNs === 0) return FAILED;
-  const again = take(guest, request);
-  return again === FAILED ? FAILED : again + compactNs;
 }
 
 /** Drops caches (`drop_caches_sysctl_handler`), a round at a time. */

@@ -11,7 +11,8 @@ import { PAGEBLOCK_ORDER, PAGEBLOCK_PAGES } from "./allocator.ts";
 import { FAILED, type Guest } from "./guest.ts";
 import { Op, OpColumns, OpFlag, type OpStream } from "./operations.ts";
 import { COSTLY_ORDER } from "./reclaim.ts";
-import { allocHuge, allocSlowly, dropCaches, type PageRequest, reclaimPages } from "./slow_path.ts";
+import { allocHuge, freeHuge, touchHuge } from "./huge_fault.ts";
+import { allocSlowly, dropCaches, type PageRequest, reclaimPages } from "./slow_path.ts";
 import { lockedUntilNs } from "./zone_use.ts";
 
 const BATCH = 1024;
@@ -111,10 +112,10 @@ export class Vcpus {
     this.operations++;
     const flags = columns.flags[row];
     const huge = (flags & OpFlag.fallback) !== 0;
-    if (kind === Op.free) return huge ? guest.freeHuge(handle, cpu) : guest.free(handle, cpu);
+    if (kind === Op.free) return huge ? freeHuge(guest, handle, cpu) : guest.free(handle, cpu);
     if (kind === Op.touch) {
       const touch = columns.touch[row];
-      return huge ? guest.touchHuge(handle, touch, cpu) : guest.touch(handle, touch, cpu);
+      return huge ? touchHuge(guest, handle, touch, cpu) : guest.touch(handle, touch, cpu);
     }
     if (kind === Op.dropCaches || kind === Op.reclaim) {
       this.#sim.spawn(this.#housework(index));
