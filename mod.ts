@@ -43,7 +43,7 @@ export type { Random, RandomState } from "./sim/core/random.ts";
 export type { Handler, RunEnd, Signal, Sim, Task, Wait } from "./sim/core/sim.ts";
 export type { Trace, TraceReader, TraceRows } from "./sim/core/trace.ts";
 export type { Worker } from "./sim/core/worker.ts";
-export type { Allocator } from "./sim/guest/allocator.ts";
+export type { Allocator, PageAllocator } from "./sim/guest/allocator.ts";
 export type { Driver, DriverCounters } from "./sim/guest/driver.ts";
 export type { AllocFlags, Kernel, KernelZone } from "./sim/guest/kernel.ts";
 export type { Future } from "./sim/guest/future.ts";
