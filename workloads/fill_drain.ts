@@ -105,10 +105,11 @@ function* operations(
     }
     if (settings.touch === "later") { for (const handle of sequence) yield [Op.touch, handle, 0, 0, 0, 2 ** 30]; }
     yield [Op.wait, 0, 0, 0, settings.hold, 0];
-    empty = freeSequence(sequence, settings.freeOrder, random).slice(0, blocks - kept);
-    for (const handle of empty) {
+    const drained = freeSequence(sequence, settings.freeOrder, random).slice(0, blocks - kept);
+    for (const handle of drained) {
       yield [Op.free, handle, 0, 0, drainGapNs, 0];
     }
+    empty = drained.sort((a, b) => a - b);
     yield [Op.wait, 0, 0, 0, settings.pause, 0];
   }
 }

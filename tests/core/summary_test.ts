@@ -50,6 +50,12 @@ const ROWS: readonly Row[] = [
   { event: "hold", timeNs: 5 * MIN, pfn: 768, pages: 256, order: 8, costNs: 7, guest: 1 },
   { event: "release", timeNs: 5 * MIN, pfn: 512, pages: 256, order: 8, costNs: 7, guest: 1 },
   { event: "allocFail", timeNs: 5 * MIN, pages: 1024, order: 10, guest: 1 },
+  { event: "kswapd", timeNs: 5 * MIN, pages: 32, costNs: 5, guest: 1 },
+  { event: "directReclaim", timeNs: 5 * MIN, pages: 7, costNs: 3, guest: 1 },
+  { event: "dropCaches", timeNs: 5 * MIN, pages: 9, costNs: 2, guest: 1 },
+  { event: "compaction", timeNs: 5 * MIN, pages: 11, order: 9, costNs: 13, guest: 1 },
+  { event: "compaction", timeNs: 5 * MIN, pages: 2, order: 9, costNs: 4, guest: 1 },
+  { event: "khugepaged", timeNs: 5 * MIN, pages: 512, costNs: 8, guest: 1 },
   { event: "end", timeNs: 10 * MIN },
 ];
 
@@ -58,7 +64,7 @@ Deno.test("every figure of a trace made by hand", () => {
   feed([summary], ROWS);
   assert.deepEqual(summary.result(), {
     simTimeNs: 10 * MIN,
-    events: 36, // 37 rows, end not counted, the write counted
+    events: 42, // 43 rows, end not counted, the write counted
     allocs: 1, // not the one of the start state
     frees: 1,
     allocFails: 1,
@@ -73,6 +79,12 @@ Deno.test("every figure of a trace made by hand", () => {
     discardedPages: 1024, // 512 + 512
     skippedPages: 100,
     refaultPages: 4,
+    kswapdPages: 32,
+    directReclaimPages: 7,
+    dropCachesPages: 9,
+    compactionPages: 13, // 11 + 2
+    compactionNs: 17, // 13 + 4
+    khugepagedPages: 512,
     violations: 1,
     nearMisses: 2,
     violationPages: 10,
