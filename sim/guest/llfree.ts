@@ -62,7 +62,7 @@ export class Llfree implements PageAllocator {
     return this.#freePages;
   }
 
-  /** Bytes of bits, entries and counters, all of them from the start: 66.5 for each 2 MiB. */
+  /** Bytes of bits, entries and counters, all of them from the start: 66.25 for each 2 MiB. */
   get arenaBytes(): number {
     return this.#children.bytes + this.#trees.bytes;
   }

@@ -20,8 +20,8 @@ export const HUGE_KIND = 2;
 /** The number of kinds. */
 export const KINDS = 3;
 
-/** Bytes of a tree's entry. */
-const ENTRY_BYTES = 4;
+/** Bytes of a tree's entry: 16 bits, as the counter of a tree of this order fits (core/tree.h `treeF_t`, `tree_t`). */
+const ENTRY_BYTES = 2;
 /** Trees whose entries share a cache line. */
 const LINE_TREES = 64 / ENTRY_BYTES;
 
@@ -33,20 +33,20 @@ const KIND_SHIFT = 14;
 /** Tries to take a block in a tree from the row of a page on; the first page, or -1. */
 export type TakeInTree = (tree: number, fromPage: number) => number;
 
-/** How full a tree has to be for a search: at least `min` free pages and fewer than `below`. */
+/** How full a tree has to be for a search: from `min` to `max` free pages (core/tree.c `tree_reserve`). */
 interface FreeRange {
   readonly min: number;
-  readonly below: number;
+  readonly max: number;
 }
 
 /** Over half full, but not nearly so. */
-const HALF_FULL: FreeRange = { min: TREE_PAGES / 16, below: TREE_PAGES / 2 };
+const HALF_FULL: FreeRange = { min: TREE_PAGES / 16, max: TREE_PAGES / 2 };
 /** Neither full nor free, roughly. */
-const PARTIAL: FreeRange = { min: TREE_PAGES / 64, below: TREE_PAGES - TREE_PAGES / 16 };
+const PARTIAL: FreeRange = { min: TREE_PAGES / 64, max: TREE_PAGES - TREE_PAGES / 16 };
 /** Not wholly free. */
-const NOT_FREE: FreeRange = { min: 0, below: TREE_PAGES };
+const NOT_FREE: FreeRange = { min: 0, max: TREE_PAGES - 1 };
 /** Any, the wholly free ones included. */
-const ANY: FreeRange = { min: 0, below: TREE_PAGES + 1 };
+const ANY: FreeRange = { min: 0, max: TREE_PAGES };
 
 /** Trees of a zone, and who has reserved which. */
 export class LlfreeTrees {
@@ -191,7 +191,7 @@ export class LlfreeTrees {
   /** Reserves a tree of the kind, or one that is wholly free, if the block can be taken there. */
   #reserveTree(tree: number, slot: number, kind: number, range: FreeRange, pages: number, take: TakeInTree): number {
     const free = this.#shared(tree);
-    if (this.isReserved(tree) || free < Math.max(pages, range.min) || free >= range.below) return -1;
+    if (this.isReserved(tree) || free < Math.max(pages, range.min) || free > range.max) return -1;
     if (this.kind(tree) !== kind && free < TREE_PAGES) return -1;
     const page = take(tree, tree * TREE_PAGES);
     if (page >= 0) this.#swap(slot, kind, tree, free - pages, page);

@@ -18,18 +18,18 @@ function trees(count: number, cpus: number): Llfree {
 
 const treeOf = (pfn: number) => Math.floor(pfn / TREE);
 
-Deno.test("LLFree takes 66.5 bytes for each 2 MiB: 64 of bits, 2 of the entry, a quarter of 2 and of 4 bytes a tree", () => {
-  // 4 bytes a tree of 8 children are half a byte for each.
-  assert.equal(trees(64, 4).arenaBytes / (64 * 8), 66.5);
+Deno.test("LLFree takes 66.25 bytes for each 2 MiB: 64 of bits, 2 of the entry, an eighth of the 2 bytes of a tree", () => {
+  // A tree's entry is 13 + 1 + 2 bits: 2 bytes for 8 children are a quarter of a byte for each.
+  assert.equal(trees(64, 4).arenaBytes / (64 * 8), 66.25);
 });
 
-Deno.test("1 TiB takes 33.25 MiB of bits, entries and counters", () => {
+Deno.test("1 TiB takes 33.125 MiB of bits, entries and counters", () => {
   const llfree = new Llfree(0, 2 ** 28, 64);
   llfree.insertRange(0, 2 ** 28, MOVABLE);
-  assert.equal(llfree.arenaBytes, 33.25 * 2 ** 20);
+  assert.equal(llfree.arenaBytes, 33.125 * 2 ** 20);
   assert.equal(llfree.nrFree(10), 2 ** 18);
   // The 64th CPU begins its search where its share of the trees begins, at the start of the cache line before it.
-  assert.equal(treeOf(llfree.alloc(0, MOVABLE, 63)), Math.floor((1024 * 63) / 16) * 16);
+  assert.equal(treeOf(llfree.alloc(0, MOVABLE, 63)), Math.floor((1024 * 63) / 32) * 32);
   assert.equal(llfree.freePages, 2 ** 28 - 1);
 });
 
@@ -47,6 +47,19 @@ Deno.test("each CPU and kind of request has a tree of its own", () => {
     requests,
   );
   assert.equal(llfree.pageblockType(llfree.alloc(0, UNMOVABLE, 0)), UNMOVABLE);
+  llfree.validate();
+});
+
+Deno.test("entries of 32 trees share a cache line, and the search for another tree begins with the line of the last one", () => {
+  // 512 trees and 4 CPUs: the share of CPU 1 begins at tree 128, a line of its own. The search goes to the left and right of the
+  // first tree of the line: 128, then 127. That lies in the line of 96, where the next search begins; and so on, around the end.
+  const llfree = trees(512, 4);
+  const order: number[] = [];
+  for (let n = 0; n < 10 * TREE; n++) {
+    const tree = treeOf(llfree.alloc(0, MOVABLE, 1));
+    if (tree !== order.at(-1)) order.push(tree);
+  }
+  assert.deepEqual(order, [128, 127, 96, 95, 64, 63, 32, 31, 0, 511]);
   llfree.validate();
 });
 
