@@ -1,177 +1,28 @@
 /**
- * The guest: zones, the table of allocations, and what an operation does to them, with its rows.
+ * The guest: what an operation of a workload, of the driver or of the kernel's own housekeeping does to its pages, with its rows.
  *
  * Conservation holds at every row: used + free + held + isolated = present pages. The policy is told of every merged block
  * that it asked for; the judge is told who owns what.
  */
-import { Signal, type Sim, type Task } from "../core/sim.ts";
-import { Event, NONE, type Trace } from "../core/trace.ts";
-import type { Costs } from "../host/costs.ts";
-import type { Judge } from "../host/judge.ts";
+import type { Task } from "../core/sim.ts";
+import { Event, NONE } from "../core/trace.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
-import { AllocationTable } from "./allocation_table.ts";
 import { MOVABLE, ORDER_MAX, PAGEBLOCK_ORDER, RECLAIMABLE } from "./allocator.ts";
-import type { HousekeepingHooks } from "./housekeeping_hooks.ts";
-import { Kswapd } from "./kswapd.ts";
-import type { BlockReturned } from "./per_cpu.ts";
-import { PageSource, type PageSourceOptions } from "./page_source.ts";
-import { PageWrites, type PageWritesParts } from "./page_writes.ts";
-import type { HintingPolicy } from "./policy.ts";
+import { GuestPages } from "./guest_pages.ts";
 import { LruList } from "./lru.ts";
-import { COSTLY_ORDER, Reclaim } from "./reclaim.ts";
-import type { ThpDefrag } from "./thp_defrag.ts";
 import type { Zone } from "./zone.ts";
-import { useOfZones, type ZoneUse } from "./zone_use.ts";
-
-/** What a guest is made of. */
-export interface GuestParts extends Omit<PageWritesParts, "trace"> {
-  /** Clock and trace. */
-  readonly sim: Sim;
-  /** Zones, ascending by address. */
-  readonly zones: readonly Zone[];
-  /** What things cost, ns. */
-  readonly costs: Costs;
-  /** In which order the zones are used; the highest first unless told. */
-  readonly use?: ZoneUse;
-  /** How pages are taken; without per-CPU lists and marks unless told. */
-  readonly pages?: PageSourceOptions;
-  /** What huge page faults may do when there is no block; undefined when there are no huge pages, "madvise" unless told. */
-  readonly thpDefrag?: ThpDefrag | "off" | undefined;
-}
 
 /** Allocation failed: nothing of this order is left. */
 export const FAILED = -1;
 
 /** One guest. */
-export class Guest {
-  /** Index of the guest. */
-  readonly index: number;
-  /** Zones, ascending by address. */
-  readonly zones: readonly Zone[];
-  /** Notified when pages come back to the free lists from the driver. */
-  readonly returned: Signal = new Signal();
-  /** Where allocations are, by handle. */
-  readonly allocations: AllocationTable = new AllocationTable();
-  /** Pages that the driver isolated. */
-  isolatedPages = 0;
-  /** Pages that the driver allocated for itself. */
-  heldPages = 0;
-  /** Until when the driver holds any zone lock, ns. */
-  locksUntilNs = 0;
+export class Guest extends GuestPages {
   /** Frees skipped because their allocation had failed. */
   skippedFrees = 0;
   /** Frees of page cache or slab that the guest had dropped before. */
   droppedFrees = 0;
   /** How often it ran out of memory. */
   oomKills = 0;
-  /** What it may drop, and how. */
-  readonly reclaim: Reclaim;
-  /** Whether it keeps itself above its marks: kswapd reclaims, tasks that find no memory do so themselves. */
-  readonly housekeeping: boolean;
-  /** What huge page faults may do when there is no block; undefined when there are no huge pages. */
-  readonly thpDefrag: ThpDefrag | undefined;
-  /** Who else keeps house. */
-  readonly hooks: HousekeepingHooks = {};
-  #sim: Sim;
-  #trace: Trace;
-  #judge: Judge;
-  #writes: PageWrites;
-  #allocNs: number;
-  #freeNs: number;
-  #source: PageSource;
-  /** The CPU that frees just now. */
-  #freeingCpu: number = NONE;
-  #kswapd: Kswapd | undefined;
-  /** What the policy's work on blocks that came back took, and no row carries yet, ns. */
-  #returnedNs = 0;
-  #policy: HintingPolicy = {};
-  #freeOrderMin = Infinity;
-  /** Every handle is below this. */
-  #handleEnd = 0;
-
-  /** A guest without policy. */
-  constructor(parts: GuestParts) {
-    this.index = parts.index;
-    this.zones = parts.zones;
-    this.#sim = parts.sim;
-    this.#trace = parts.sim.trace;
-    this.#judge = parts.judge;
-    this.#writes = new PageWrites({ ...parts, trace: this.#trace });
-    this.#allocNs = parts.costs.allocNs;
-    this.#freeNs = parts.costs.freeNs;
-    const { use = useOfZones(parts.zones, 1), pages = { perCpu: 0, keepMarks: false } } = parts;
-    this.housekeeping = pages.reclaims ?? false;
-    const { thpDefrag = "madvise" } = parts;
-    this.thpDefrag = thpDefrag === "off" ? undefined : thpDefrag;
-    this.reclaim = new Reclaim({
-      trace: this.#trace,
-      index: parts.index,
-      zones: parts.zones,
-      costs: parts.costs,
-      zoneOfHandle: (handle) => this.zoneOfHandle(handle),
-      drop: (handle, cpu) => this.#release(handle, cpu),
-    });
-    if (pages.keepMarks) {
-      const roundNs = Math.round(parts.costs.passNs);
-      const reclaims = !this.housekeeping ? undefined : {
-        reclaim: this.reclaim,
-        balanced: (order: number, highest: number) => this.#source.balanced(order, highest),
-        asleep: (order: number) => this.hooks.kswapdAsleep?.(order),
-      };
-      this.#kswapd = new Kswapd({ sim: parts.sim, zones: parts.zones, roundNs, returned: this.returned, reclaims });
-    }
-    const returned: BlockReturned = (zone, pfn, merged) => this.#returnBlock(zone, pfn, merged);
-    this.#source = new PageSource(parts.zones, use, pages, returned, this.#kswapd);
-  }
-
-  /** Installs the policy. */
-  setPolicy(policy: HintingPolicy): void {
-    this.#policy = policy;
-    this.#freeOrderMin = policy.onFree === undefined ? Infinity : policy.freeOrderMin ?? 0;
-  }
-
-  /** The policy. */
-  get policy(): HintingPolicy {
-    return this.#policy;
-  }
-
-  /** Pages on the free lists of all zones. */
-  get freePages(): number {
-    let pages = 0;
-    for (const zone of this.zones) pages += zone.pages.freePages;
-    return pages;
-  }
-
-  /** Pages on per-CPU lists. */
-  get perCpuPages(): number {
-    return this.#source.perCpuPages;
-  }
-
-  /** Whether kswapd runs just now (`kswapd_is_running`). */
-  get kswapdAwake(): boolean {
-    return this.#kswapd?.awake ?? false;
-  }
-
-  /** Whether kswapd is about to lower the marks of a zone. */
-  get marksBoosted(): boolean {
-    return this.#kswapd?.boosted ?? false;
-  }
-
-  /** Lets per-CPU lists give back what lies idle; the policy hears of it. */
-  decayPerCpu(): void {
-    this.#source.decay();
-  }
-
-  /** The zone that holds a page. Throws RangeError for a page outside of every zone. */
-  zoneOf(pfn: number): Zone {
-    for (const zone of this.zones) if (zone.spans(pfn)) return zone;
-    throw new RangeError(`Page ${pfn} lies outside of every zone`);
-  }
-
-  /** The zone whose lock the free of a handle needs, or -1 when its allocation failed. */
-  zoneOfHandle(handle: number): number {
-    return this.allocations.find(handle) ? this.allocations.zone : -1;
-  }
 
   /**
    * Allocates 2^order pages under a handle, from the highest zone downwards or from `zone` alone, and writes the row. The pages
@@ -188,16 +39,16 @@ export class Guest {
     way: "usual" | "quiet" | "last" = "usual",
   ): number {
     const pfn = way === "last"
-      ? this.#source.takeLast(order, migratetype, zone, cpu)
-      : this.#source.take(order, migratetype, zone, cpu, atomic, way === "usual");
+      ? this.source.takeLast(order, migratetype, zone, cpu)
+      : this.source.take(order, migratetype, zone, cpu, atomic, way === "usual");
     if (pfn < 0) return FAILED;
     this.reclaim.lru.forget(handle);
-    const taken = this.#source.zone;
-    this.#place(handle, pfn, order, taken);
+    const taken = this.source.zone;
+    this.place(handle, pfn, order, taken);
     const pages = ORDER_PAGES[order];
-    this.#trace.write(Event.alloc, pfn, pages, order, taken, NONE, NONE, this.#allocNs, this.index, cpu);
-    this.#judge.own(pfn, pages);
-    return this.#allocNs;
+    this.trace.write(Event.alloc, pfn, pages, order, taken, NONE, NONE, this.allocNs, this.index, cpu);
+    this.judge.own(pfn, pages);
+    return this.allocNs;
   }
 
   /** Pages of the page cache. */
@@ -220,9 +71,9 @@ export class Guest {
 
   /** Whether the policy has something to do before these new pages are used. */
   needsUse(handle: number): boolean {
-    if (this.#policy.needsUse === undefined || !this.allocations.find(handle)) return false;
+    if (this.policy.needsUse === undefined || !this.allocations.find(handle)) return false;
     const { zone, pfn, order } = this.allocations;
-    return this.#policy.needsUse(this.zones[zone], pfn, order);
+    return this.policy.needsUse(this.zones[zone], pfn, order);
   }
 
   /** New pages are used for the first time: zeroed by the kernel, and `touch` of them written. Returns the fault time, ns. */
@@ -230,30 +81,30 @@ export class Guest {
     if (!this.allocations.find(handle)) return 0;
     const { pfn, order } = this.allocations;
     const pages = ORDER_PAGES[order];
-    return this.#writes.zero(pfn, pages, cpu) + this.#writes.write(pfn, Math.min(touch, pages), cpu);
+    return this.writes.zero(pfn, pages, cpu) + this.writes.write(pfn, Math.min(touch, pages), cpu);
   }
 
   /** Allocates before the run starts, without rows or time; where `pfn` says unless it is -1. A failure counts nowhere. */
   allocAtStart(handle: number, order: number, migratetype: number, pfn: number): void {
     if (pfn >= 0) {
-      this.#place(handle, pfn, order, this.zoneOf(pfn).index);
+      this.place(handle, pfn, order, this.zoneOf(pfn).index);
       return;
     }
-    this.#kswapd?.settle();
-    const taken = this.#take(order, migratetype, 0);
-    if (taken >= 0) this.#place(handle, taken, order, this.#source.zone);
+    this.kswapd?.settle();
+    const taken = this.take(order, migratetype, 0);
+    if (taken >= 0) this.place(handle, taken, order, this.source.zone);
   }
 
   /** There is no memory, and nobody to kill for it: the request fails (mm/oom_kill.c `out_of_memory`). */
   outOfMemory(order: number, cpu: number): void {
     this.oomKills++;
-    this.#trace.write(Event.oomKill, NONE, 0, order, NONE, NONE, NONE, 0, this.index, cpu);
+    this.trace.write(Event.oomKill, NONE, 0, order, NONE, NONE, NONE, 0, this.index, cpu);
   }
 
   /** Notes that an allocation failed for good; its free will be skipped. */
   allocFailed(handle: number, order: number, zone: number, cpu: number): void {
     this.allocations.remove(handle);
-    this.#trace.write(Event.allocFail, NONE, ORDER_PAGES[order], order, zone, NONE, NONE, 0, this.index, cpu);
+    this.trace.write(Event.allocFail, NONE, ORDER_PAGES[order], order, zone, NONE, NONE, 0, this.index, cpu);
   }
 
   /** Frees what a handle names and tells the policy. Returns the time it takes, ns. */
@@ -264,35 +115,27 @@ export class Guest {
       return 0;
     }
     this.reclaim.lru.remove(handle);
-    return this.#release(handle, cpu);
-  }
-
-  /** Frees what a handle names. */
-  #release(handle: number, cpu: number): number {
-    this.allocations.find(handle);
-    const { pfn, order, zone } = this.allocations;
-    this.allocations.remove(handle);
-    return this.#giveBack(this.zones[zone], pfn, order, cpu);
+    return this.release(handle, cpu);
   }
 
   /** Writes the first pages of what a handle names. Returns the time of the faults, ns. */
   touch(handle: number, pages: number, cpu: number): number {
     if (!this.allocations.find(handle)) return 0;
     const { pfn, order } = this.allocations;
-    return this.#writes.write(pfn, Math.min(pages, ORDER_PAGES[order]), cpu);
+    return this.writes.write(pfn, Math.min(pages, ORDER_PAGES[order]), cpu);
   }
 
   /** Runs the policy's hook before new pages are used. */
   *beforeUse(handle: number): Task {
     if (!this.allocations.find(handle)) return;
     const { zone, pfn, order } = this.allocations;
-    yield* this.#policy.beforeUse!(this.zones[zone], pfn, order);
+    yield* this.policy.beforeUse!(this.zones[zone], pfn, order);
   }
 
   /** A block belongs to the driver now; the kernel zeroes it as every allocation. Returns the time of the faults, ns. */
   hold(pfn: number, order: number): number {
     this.heldPages += ORDER_PAGES[order];
-    return this.#writes.zero(pfn, ORDER_PAGES[order], NONE);
+    return this.writes.zero(pfn, ORDER_PAGES[order], NONE);
   }
 
   /**
@@ -300,26 +143,18 @@ export class Guest {
    * keeps house one try to reclaim. Its first page, or -1; its zone is in {@link takenZone}.
    */
   takeForDriver(order: number, migratetype: number, cpu: number): number {
-    return this.#take(order, migratetype, cpu);
-  }
-
-  /** Takes pages for somebody who cannot wait long (__GFP_NORETRY); what reclaim takes stands on its row alone. */
-  #take(order: number, migratetype: number, cpu: number): number {
-    const pfn = this.#source.take(order, migratetype, -1, cpu);
-    if (pfn >= 0 || !this.housekeeping) return pfn;
-    if (order <= COSTLY_ORDER) this.reclaim.direct(order, migratetype === MOVABLE, cpu);
-    return this.#source.takeLast(order, migratetype, -1, cpu);
+    return this.take(order, migratetype, cpu);
   }
 
   /** The zone of the pages taken last. */
   get takenZone(): Zone {
-    return this.zones[this.#source.zone];
+    return this.zones[this.source.zone];
   }
 
   /** A block of the driver is free again. Returns the time of the faults when the kernel writes what it frees, ns. */
   releaseHeld(zone: Zone, pfn: number, order: number): number {
     this.heldPages -= ORDER_PAGES[order];
-    const scrubNs = this.#writes.scrub(pfn, ORDER_PAGES[order], NONE);
+    const scrubNs = this.writes.scrub(pfn, ORDER_PAGES[order], NONE);
     zone.free(pfn, order);
     return scrubNs;
   }
@@ -330,26 +165,9 @@ export class Guest {
    */
   freeForDriver(zone: Zone, pfn: number, order: number, cpu: number): number {
     this.heldPages -= ORDER_PAGES[order];
-    const scrubNs = this.#writes.scrub(pfn, ORDER_PAGES[order], cpu);
-    this.#source.free(zone, pfn, order, cpu);
+    const scrubNs = this.writes.scrub(pfn, ORDER_PAGES[order], cpu);
+    this.source.free(zone, pfn, order, cpu);
     return scrubNs;
-  }
-
-  /** Calls `visit` for every allocation, by ascending handle. */
-  forEachAllocation(visit: (handle: number, pfn: number) => void): void {
-    for (let handle = 0; handle < this.#handleEnd; handle++) {
-      if (this.allocations.find(handle)) visit(handle, this.allocations.pfn);
-    }
-  }
-
-  /** Gives the pages of a zone on per-CPU lists back to its free lists; the policy hears of it. */
-  drain(zone: number): void {
-    this.#source.drain(zone);
-  }
-
-  /** Zones have other sizes and are used in another way from now on. */
-  resize(use: ZoneUse): void {
-    this.#source.resize(use);
   }
 
   /**
@@ -359,9 +177,9 @@ export class Guest {
   migrate(handle: number): number {
     this.allocations.find(handle);
     const { order } = this.allocations;
-    const target = this.#take(order, MOVABLE, 0);
+    const target = this.take(order, MOVABLE, 0);
     if (target < 0) return FAILED;
-    return this.#allocNs + this.#moveTo(handle, target, this.#source.zone, this.#allocNs, NONE);
+    return this.allocNs + this.#moveTo(handle, target, this.source.zone, this.allocNs, NONE);
   }
 
   /**
@@ -377,18 +195,18 @@ export class Guest {
    * (mm/khugepaged.c `collapse_huge_page`). Returns the time of faults and frees, ns, or {@link FAILED} without a row.
    */
   collapse(handle: number): number {
-    const target = this.#source.take(PAGEBLOCK_ORDER, MOVABLE, -1, 0);
+    const target = this.source.take(PAGEBLOCK_ORDER, MOVABLE, -1, 0);
     if (target < 0) return FAILED;
-    const taken = this.#source.zone;
-    if (this.#policy.needsUse?.(this.zones[taken], target, PAGEBLOCK_ORDER)) {
+    const taken = this.source.zone;
+    if (this.policy.needsUse?.(this.zones[taken], target, PAGEBLOCK_ORDER)) {
       // The policy would have to act first, which takes time that the group may not live.
-      this.#source.free(this.zones[taken], target, PAGEBLOCK_ORDER, 0);
+      this.source.free(this.zones[taken], target, PAGEBLOCK_ORDER, 0);
       return FAILED;
     }
     const pages = ORDER_PAGES[PAGEBLOCK_ORDER];
-    this.#trace.write(Event.alloc, target, pages, PAGEBLOCK_ORDER, taken, NONE, NONE, this.#allocNs, this.index, NONE);
-    this.#judge.own(target, pages);
-    let ns = this.#allocNs + this.#writes.zero(target, pages, NONE) + this.#writes.write(target, pages, NONE);
+    this.trace.write(Event.alloc, target, pages, PAGEBLOCK_ORDER, taken, NONE, NONE, this.allocNs, this.index, NONE);
+    this.judge.own(target, pages);
+    let ns = this.allocNs + this.writes.zero(target, pages, NONE) + this.writes.write(target, pages, NONE);
     for (let one = handle; one < handle + pages; one++) ns += this.free(one, NONE);
     this.allocations.put(handle, target, PAGEBLOCK_ORDER, taken);
     return ns;
@@ -399,57 +217,32 @@ export class Guest {
     const { pfn, order } = this.allocations;
     const zone = this.zones[this.allocations.zone];
     const pages = ORDER_PAGES[order];
-    this.#trace.write(Event.alloc, target, pages, order, taken, NONE, NONE, allocNs, this.index, cpu);
-    this.#judge.own(target, pages);
-    const faultNs = this.#writes.zero(target, pages, cpu) + this.#writes.write(target, pages, cpu);
+    this.trace.write(Event.alloc, target, pages, order, taken, NONE, NONE, allocNs, this.index, cpu);
+    this.judge.own(target, pages);
+    const faultNs = this.writes.zero(target, pages, cpu) + this.writes.write(target, pages, cpu);
     this.allocations.put(handle, target, order, taken);
-    return faultNs + this.#giveBack(zone, pfn, order, cpu);
+    return faultNs + this.giveBack(zone, pfn, order, cpu);
   }
 
   /** Memory was added to a zone and is free; the policy is told of each block. Returns the time that its work takes, ns. */
   plug(zone: number, pfn: number, pages: number, costNs: number): number {
-    this.#judge.release(pfn, pages);
-    const scrubNs = this.#writes.scrub(pfn, pages, NONE);
-    const before = this.#returnedNs;
-    this.#returnedNs = 0;
+    this.judge.release(pfn, pages);
+    const scrubNs = this.writes.scrub(pfn, pages, NONE);
+    const before = this.returnedNs;
+    this.returnedNs = 0;
     for (let page = pfn; page < pfn + pages; page += ORDER_PAGES[ORDER_MAX]) {
-      this.#returnBlock(this.zones[zone], page, ORDER_MAX);
+      this.returnBlock(this.zones[zone], page, ORDER_MAX);
     }
-    const toldNs = this.#returnedNs;
-    this.#returnedNs = before;
-    this.#trace.write(Event.onlinePages, pfn, pages, NONE, zone, NONE, NONE, costNs + toldNs, this.index, NONE);
-    this.#sim.notify(this.returned);
+    const toldNs = this.returnedNs;
+    this.returnedNs = before;
+    this.trace.write(Event.onlinePages, pfn, pages, NONE, zone, NONE, NONE, costNs + toldNs, this.index, NONE);
+    this.sim.notify(this.returned);
     return toldNs + scrubNs;
   }
 
   /** Free memory of a zone has gone: it is not the driver's any more. What backs it stays until the host takes it. */
   unplug(zone: number, pfn: number, pages: number, costNs: number): void {
-    this.#judge.own(pfn, pages);
-    this.#trace.write(Event.offlinePages, pfn, pages, NONE, zone, NONE, NONE, costNs, this.index, NONE);
-  }
-
-  #place(handle: number, pfn: number, order: number, zone: number): void {
-    this.allocations.put(handle, pfn, order, zone);
-    if (handle >= this.#handleEnd) this.#handleEnd = handle + 1;
-  }
-
-  /** Frees a block, with its row; returns the time it takes, ns. */
-  #giveBack(zone: Zone, pfn: number, order: number, cpu: number): number {
-    const scrubNs = this.#writes.scrub(pfn, ORDER_PAGES[order], cpu);
-    this.#judge.release(pfn, ORDER_PAGES[order]);
-    this.#freeingCpu = cpu;
-    this.#source.free(zone, pfn, order, cpu);
-    this.#freeingCpu = NONE;
-    const costNs = this.#freeNs + this.#returnedNs;
-    this.#returnedNs = 0;
-    this.#trace.write(Event.free, pfn, ORDER_PAGES[order], order, zone.index, NONE, NONE, costNs, this.index, cpu);
-    return costNs + scrubNs;
-  }
-
-  /** Blocks that are free again: tells the policy of large ones. */
-  #returnBlock(zone: Zone, pfn: number, merged: number): void {
-    if (merged < this.#freeOrderMin) return;
-    const head = Math.floor(pfn / ORDER_PAGES[merged]) * ORDER_PAGES[merged];
-    this.#returnedNs += this.#policy.onFree!(zone, head, merged, this.#freeingCpu) ?? 0;
+    this.judge.own(pfn, pages);
+    this.trace.write(Event.offlinePages, pfn, pages, NONE, zone, NONE, NONE, costNs, this.index, NONE);
   }
 }

@@ -33,8 +33,9 @@ export const OpFlag = {
    */
   cache: 2,
   /**
-   * A huge page fault: when no block of order 9 can be had, 512 single pages are allocated under this handle and the 511 after
-   * it. A free with this flag gives back whichever it became.
+   * A fault that wants a folio of this order, of 9 at most, and has a handle for each of its pages: when there is no such block
+   * smaller folios are allocated, each under the handle of its first page, and single pages only after a huge page fault (9).
+   * A touch and a free with this flag and the same order reach whatever it became.
    */
   fallback: 4,
 } as const;

@@ -7,11 +7,10 @@
 import { Signal, type Sim, type Task } from "../core/sim.ts";
 import { Event, NONE } from "../core/trace.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
-import { PAGEBLOCK_ORDER, PAGEBLOCK_PAGES } from "./allocator.ts";
 import { FAILED, type Guest } from "./guest.ts";
 import { Op, OpColumns, OpFlag, type OpStream } from "./operations.ts";
 import { COSTLY_ORDER } from "./reclaim.ts";
-import { allocHuge, freeHuge, touchHuge } from "./huge_fault.ts";
+import { FolioFault, freeFolios, touchFolios } from "./folio_fault.ts";
 import { allocSlowly, dropCaches, type PageRequest, reclaimPages } from "./slow_path.ts";
 import { lockedUntilNs } from "./zone_use.ts";
 
@@ -41,12 +40,14 @@ export class Vcpus {
   #guest: Guest;
   #streams: StreamState[] = [];
   #kind: number;
+  #folio: FolioFault;
   #stopped = false;
 
   /** CPUs that run operations on `guest`. */
   constructor(sim: Sim, guest: Guest) {
     this.#sim = sim;
     this.#guest = guest;
+    this.#folio = new FolioFault(guest);
     this.#kind = sim.register("workload", (index) => this.#step(index));
   }
 
@@ -111,21 +112,21 @@ export class Vcpus {
     if (kind <= Op.free && guest.locksUntilNs > this.#sim.now && this.#waitsForLock(index)) return -1;
     this.operations++;
     const flags = columns.flags[row];
-    const huge = (flags & OpFlag.fallback) !== 0;
-    if (kind === Op.free) return huge ? freeHuge(guest, handle, cpu) : guest.free(handle, cpu);
+    const order = columns.order[row];
+    const folios = (flags & OpFlag.fallback) !== 0;
+    if (kind === Op.free) return folios ? freeFolios(guest, handle, order, cpu) : guest.free(handle, cpu);
     if (kind === Op.touch) {
       const touch = columns.touch[row];
-      return huge ? touchHuge(guest, handle, touch, cpu) : guest.touch(handle, touch, cpu);
+      return folios ? touchFolios(guest, handle, order, touch, cpu) : guest.touch(handle, touch, cpu);
     }
     if (kind === Op.dropCaches || kind === Op.reclaim) {
       this.#sim.spawn(this.#housework(index));
       return -1;
     }
     if (kind !== Op.alloc) return 0;
-    if (huge) return this.#faultHuge(index);
+    if (folios) return this.#faultFolios(index);
     const cache = (flags & OpFlag.cache) !== 0;
     if (cache && guest.hit(handle)) return 0;
-    const order = columns.order[row];
     const atomic = (flags & OpFlag.atomic) !== 0;
     const costNs = guest.alloc(handle, order, columns.migratetype[row], columns.zone[row], cpu, atomic);
     if (atomic && costNs === FAILED) {
@@ -141,53 +142,48 @@ export class Vcpus {
     return -1;
   }
 
-  /** A huge page fault: one block of order 9, or single pages. Returns what it takes, ns, or -1 as {@link Vcpus.#operate}. */
-  #faultHuge(index: number): number {
+  /** A fault of one folio, or of smaller ones. Returns what it takes, ns, or -1 as {@link Vcpus.#operate}. */
+  #faultFolios(index: number): number {
     const { columns, row } = this.#streams[index];
     const guest = this.#guest;
     const handle = columns.handle[row];
     const touch = columns.touch[row];
     const cpu = columns.cpu[row];
-    const migratetype = columns.migratetype[row];
-    const hugeNs = allocHuge(guest, handle, migratetype, cpu);
-    if (hugeNs !== FAILED && !guest.needsUse(handle)) return hugeNs + guest.use(handle, touch, cpu);
-    if (hugeNs !== FAILED) {
-      this.#sim.spawn(this.#finishHuge(index, 0, hugeNs, 0, PAGEBLOCK_ORDER));
-      return -1;
-    }
-    guest.hooks.fellBack?.(handle);
+    const folio = this.#folio;
+    const pages = ORDER_PAGES[columns.order[row]];
     let ns = 0;
-    for (let page = 0; page < PAGEBLOCK_PAGES; page++) {
-      const one = handle + page;
-      const costNs = guest.alloc(one, 0, migratetype, -1, cpu);
-      if (costNs === FAILED || guest.needsUse(one)) {
-        this.#sim.spawn(this.#finishHuge(index, page, costNs, ns, 0));
+    for (let page = 0; page < pages;) {
+      const takenNs = folio.take(handle, page, columns.order[row], columns.migratetype[row], cpu);
+      if (takenNs === FAILED || guest.needsUse(handle + page)) {
+        this.#sim.spawn(this.#finishFolios(index, page, takenNs, ns, folio.order));
         return -1;
       }
-      ns += costNs + guest.use(one, page < touch ? 1 : 0, cpu);
+      ns += takenNs + guest.use(handle + page, Math.max(0, touch - page), cpu);
+      page += ORDER_PAGES[folio.order];
     }
     return ns;
   }
 
-  /** The rest of a huge page fault from a page on whose allocation took `firstNs`, or failed; `doneNs` is the time so far. */
-  *#finishHuge(index: number, from: number, firstNs: number, doneNs: number, order: number): Task {
+  /** The rest of a fault from a folio on whose allocation took `firstNs`, or failed; `doneNs` is the time so far. */
+  *#finishFolios(index: number, from: number, firstNs: number, doneNs: number, firstOrder: number): Task {
     const { columns, row } = this.#streams[index];
-    const guest = this.#guest;
     const handle = columns.handle[row];
     const touch = columns.touch[row];
     const cpu = columns.cpu[row];
     const migratetype = columns.migratetype[row];
-    const end = order > 0 ? 1 : PAGEBLOCK_PAGES;
+    const pages = ORDER_PAGES[columns.order[row]];
     let ns = doneNs;
-    for (let page = from; page < end; page++) {
+    for (let page = from; page < pages;) {
+      const first = page === from;
+      const takenNs = first ? firstNs : this.#folio.take(handle, page, columns.order[row], migratetype, cpu);
+      const order = first ? firstOrder : this.#folio.order;
       const request = { handle: handle + page, order, migratetype, zone: -1, cpu };
-      const takenNs = page === from ? firstNs : guest.alloc(request.handle, 0, migratetype, -1, cpu);
-      const writes = order > 0 ? touch : page < touch ? 1 : 0;
-      const useNs: number = yield* this.#takeAndUse(request, writes, takenNs);
+      const useNs: number = yield* this.#takeAndUse(request, Math.max(0, touch - page), takenNs);
       if (useNs === FAILED && this.#stopped) return;
       // Where one page cannot be had the next cannot, either.
       if (useNs === FAILED) break;
       ns += useNs;
+      page += ORDER_PAGES[order];
     }
     this.#streams[index].row++;
     this.#next(index, ns);

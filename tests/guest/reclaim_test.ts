@@ -175,20 +175,56 @@ Deno.test("memory.reclaim drops about what it is asked for, and stops when nothi
 });
 
 Deno.test("a huge fault falls back to 512 pages when no block is left, and one free gives them all back", () => {
-  const huge = { handle: 0, touch: 512, flags: OpFlag.fallback };
-  const whole = run([huge, { kind: Op.free, handle: 0, flags: OpFlag.fallback }]);
+  const huge = { handle: 0, order: 9, touch: 512, flags: OpFlag.fallback };
+  const whole = run([huge, { kind: Op.free, handle: 0, order: 9, flags: OpFlag.fallback }]);
   assert.deepEqual([whole.count(Event.alloc), whole.count(Event.free), whole.pages(Event.zero)], [1, 1, 512]);
   // All but 430 pages are in use, less than a block of order 9, and then every eighth of them is free again.
   const singles: Step[] = [];
   for (let n = 0; n < PAGES - 430; n++) singles.push({ handle: 5000 + n });
   for (let n = 0; n < PAGES - 430; n += 8) singles.push({ kind: Op.free, handle: 5000 + n });
-  const fallen = run([...singles, huge, { kind: Op.free, handle: 0, flags: OpFlag.fallback }]);
+  const fallen = run([...singles, huge, { kind: Op.free, handle: 0, order: 9, flags: OpFlag.fallback }]);
   assert.deepEqual(fallen.problems, []);
   const { allocations } = fallen.guest;
   assert.equal([...Array(512).keys()].filter((handle) => allocations.find(handle)).length, 0);
   assert.equal(fallen.count(Event.allocFail), 0);
   const before = PAGES - 430;
   assert.equal(fallen.count(Event.alloc), before + 512);
+});
+
+Deno.test("a fault of a larger folio falls back to the largest that there are, and one free gives them all back", () => {
+  const folio = { handle: 1024, order: 4, touch: 16, flags: OpFlag.fallback };
+  const all = PAGES - 430;
+  const used: Step[] = Array.from({ length: all }, (_, n) => ({ handle: 5000 + n }));
+  // What lies behind these pages, 430 less than all as the marks want: 256 + 128 + 32 + 8 + 4 + 2.
+  const rest: Step[] = [8, 7, 5, 3, 2, 1].map((order, n) => ({ handle: n, order }));
+  // Of every 16 pages the last `free` are free again.
+  const holes = (free: number) => {
+    const frees = used.map(({ handle }) => handle!).filter((handle) => (handle - 5000) % 16 >= 16 - free);
+    const steps = [...used, ...frees.map((handle) => ({ kind: Op.free, handle })), ...rest, folio];
+    const taken = run(steps);
+    const { allocations } = taken.guest;
+    const orders: number[] = [];
+    for (let page = 0; page < 16; page += 2 ** allocations.order) {
+      assert.ok(allocations.find(1024 + page), `page ${page}`);
+      orders.push(allocations.order);
+    }
+    const given = run([...steps, { kind: Op.touch, handle: 1024, order: 4, touch: 16, flags: OpFlag.fallback }, {
+      kind: Op.free,
+      handle: 1024,
+      order: 4,
+      flags: OpFlag.fallback,
+    }]);
+    assert.deepEqual([taken.problems, given.problems], [[], []]);
+    assert.equal(given.count(Event.alloc), all + 6 + orders.length);
+    assert.equal(given.count(Event.free), frees.length + orders.length);
+    assert.equal(given.guest.freePages + given.guest.perCpuPages, frees.length);
+    return orders;
+  };
+  assert.deepEqual(holes(16), [4]);
+  // Twelve pages in a row: a block of eight is aligned, one of four follows.
+  assert.deepEqual(holes(12), [3, 3]);
+  assert.deepEqual(holes(4), [2, 2, 2, 2]);
+  assert.deepEqual(holes(1), Array(16).fill(0));
 });
 
 Deno.test("without housekeeping nothing is reclaimed: the cache fills the guest and then allocations fail", () => {

@@ -3,7 +3,7 @@
  * page_fault2 (a private mapping of a file, whose pages are read and then copied), one task per CPU.
  */
 import { choice, duration, flag, type Options, size } from "../../sim/core/options.ts";
-import { MOVABLE, UNMOVABLE } from "../../sim/guest/allocator.ts";
+import { MOVABLE, PAGEBLOCK_ORDER, UNMOVABLE } from "../../sim/guest/allocator.ts";
 import { HUGE_PAGES, PAGE_SIZE } from "../../sim/memory/range.ts";
 import { type MemoryUser, type OpSink, type UserContext, type UserKind, userKind } from "./user.ts";
 
@@ -77,7 +77,7 @@ class PageFaultTask implements MemoryUser {
 
   #faultHuge(sink: OpSink): void {
     const pages = Math.min(HUGE_PAGES, this.#pages - this.#written);
-    this.#keep(sink.allocHuge(pages));
+    this.#keep(sink.fault(PAGEBLOCK_ORDER, pages));
     this.#written += pages;
     this.dueNs += this.#options.fault;
   }

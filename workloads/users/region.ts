@@ -1,7 +1,7 @@
 /** A mapping of a process: pages that are faulted in one after the other, with their page tables, and go all at once. */
 import type { Distribution } from "../../sim/core/distributions.ts";
 import type { Random } from "../../sim/core/random.ts";
-import { MOVABLE, UNMOVABLE } from "../../sim/guest/allocator.ts";
+import { PAGEBLOCK_ORDER, UNMOVABLE } from "../../sim/guest/allocator.ts";
 import { ORDER_PAGES } from "../../sim/memory/range.ts";
 import type { OpSink } from "./user.ts";
 
@@ -39,13 +39,13 @@ export class Region {
         this.#tables++;
         this.#handles.push(sink.alloc(0, UNMOVABLE, 1));
         if (huge > 0 && pages - this.pages >= TABLE_PAGES && random.nextFloat() < huge) {
-          this.#handles.push(sink.allocHuge(TABLE_PAGES));
+          this.#handles.push(sink.fault(PAGEBLOCK_ORDER, TABLE_PAGES));
           this.pages += TABLE_PAGES;
           continue;
         }
       }
       const order = orders.draw(random);
-      this.#handles.push(sink.alloc(order, MOVABLE, ORDER_PAGES[order]));
+      this.#handles.push(sink.fault(order, ORDER_PAGES[order]));
       this.pages += ORDER_PAGES[order];
     }
   }

@@ -6,9 +6,10 @@
  */
 import { Op, OpColumns, OpFlag, type OpStream } from "../../sim/guest/operations.ts";
 import { MOVABLE, PAGEBLOCK_ORDER } from "../../sim/guest/allocator.ts";
+import { ORDER_PAGES } from "../../sim/memory/range.ts";
 import type { MemoryUser, OpSink } from "./user.ts";
 
-/** Handles of one slab; a huge page fault takes one whole, as it may need a handle for each page. */
+/** Handles of one slab; a fault of a folio takes a run, as it may need a handle for each page, a huge one the whole slab. */
 const SLAB = 512;
 
 /** A user and the phase it belongs to. */
@@ -23,40 +24,40 @@ export interface PhaseUser {
   readonly keep: boolean;
 }
 
-/** The handles of one CPU: slabs of 512 that alternate between the CPUs, above the ranges of files. */
+/** The handles of one CPU: slabs of 512 that alternate between the CPUs, above the ranges of files; each is cut into equal runs. */
 class HandleSlabs {
-  #next: number;
+  #first: number;
+  #slabs = 0;
   #step: number;
-  #free: number[] = [];
-  #slabs: number[] = [];
+  /** Free runs, by their order. */
+  #free: number[][] = Array.from({ length: PAGEBLOCK_ORDER + 1 }, () => []);
+  /** Order of the runs of each slab. */
+  #orders: number[] = [];
 
   constructor(first: number, cpu: number, cpus: number) {
-    this.#next = first + cpu * SLAB;
+    this.#first = first + cpu * SLAB;
     this.#step = cpus * SLAB;
   }
 
-  take(): number {
-    if (this.#free.length === 0) {
-      const base = this.takeSlab();
-      for (let n = SLAB - 1; n >= 0; n--) this.#free.push(base + n);
+  /** A run of 2^order handles; its first. */
+  take(order: number): number {
+    const free = this.#free[order];
+    if (free.length === 0) {
+      const base = this.#first + this.#slabs++ * this.#step;
+      this.#orders.push(order);
+      for (let n = SLAB - ORDER_PAGES[order]; n >= 0; n -= ORDER_PAGES[order]) free.push(base + n);
     }
-    return this.#free.pop()!;
+    return free.pop()!;
   }
 
+  /** The order of the run that begins with a handle; 0 for a page of a file. */
+  orderOf(handle: number): number {
+    return handle < this.#first ? 0 : this.#orders[Math.floor((handle - this.#first) / this.#step)];
+  }
+
+  /** Takes a run back; a page of a file keeps its handle. */
   give(handle: number): void {
-    this.#free.push(handle);
-  }
-
-  takeSlab(): number {
-    const reused = this.#slabs.pop();
-    if (reused !== undefined) return reused;
-    const base = this.#next;
-    this.#next += this.#step;
-    return base;
-  }
-
-  giveSlab(base: number): void {
-    this.#slabs.push(base);
+    if (handle >= this.#first) this.#free[this.orderOf(handle)].push(handle);
   }
 }
 
@@ -68,8 +69,6 @@ export class UserStream implements OpStream, OpSink {
   #users: PhaseUser[];
   #durationNs: number;
   #handles: HandleSlabs;
-  /** Handles of huge faults in use. */
-  #huge = new Set<number>();
   #pending = new OpColumns(1024);
   #row = 0;
   #count = 0;
@@ -99,30 +98,26 @@ export class UserStream implements OpStream, OpSink {
   }
 
   alloc(order: number, migratetype: number, touch: number, flags = 0): number {
-    const handle = this.#handles.take();
+    const handle = this.#handles.take(0);
     this.#add(Op.alloc, handle, order, migratetype, touch, flags);
     return handle;
   }
 
-  allocHuge(touch: number): number {
-    const handle = this.#handles.takeSlab();
-    this.#huge.add(handle);
-    this.#add(Op.alloc, handle, PAGEBLOCK_ORDER, MOVABLE, touch, OpFlag.fallback);
+  fault(order: number, touch: number): number {
+    const handle = this.#handles.take(order);
+    this.#add(Op.alloc, handle, order, MOVABLE, touch, order > 0 ? OpFlag.fallback : 0);
     return handle;
   }
 
   free(handle: number): void {
-    if (this.#huge.delete(handle)) {
-      this.#add(Op.free, handle, PAGEBLOCK_ORDER, 0, 0, OpFlag.fallback);
-      this.#handles.giveSlab(handle);
-      return;
-    }
-    this.#add(Op.free, handle, 0, 0, 0, 0);
+    const order = this.#handles.orderOf(handle);
+    this.#add(Op.free, handle, order, 0, 0, order > 0 ? OpFlag.fallback : 0);
     this.#handles.give(handle);
   }
 
   touch(handle: number, pages: number): void {
-    this.#add(Op.touch, handle, 0, 0, pages, 0);
+    const order = this.#handles.orderOf(handle);
+    this.#add(Op.touch, handle, order, 0, pages, order > 0 ? OpFlag.fallback : 0);
   }
 
   read(handle: number, order: number): void {

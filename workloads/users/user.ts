@@ -13,9 +13,9 @@ export interface OpSink {
   readonly nowNs: number;
   /** Allocates 2^order pages and writes `touch` of them; returns the handle. `flags` are those of OpFlag. */
   alloc(order: number, migratetype: number, touch: number, flags?: number): number;
-  /** A huge page fault with a fallback to 512 single pages (OpFlag.fallback); its handle is free'd by {@link OpSink.free}. */
-  allocHuge(touch: number): number;
-  /** Frees a handle of {@link OpSink.alloc} or {@link OpSink.allocHuge}. */
+  /** A fault of a movable folio of 2^order pages, 9 at most, that may become smaller ones (OpFlag.fallback). Returns the handle. */
+  fault(order: number, touch: number): number;
+  /** Frees a handle of {@link OpSink.alloc} or {@link OpSink.fault}. */
   free(handle: number): void;
   /** Writes the first `pages` pages of a handle. */
   touch(handle: number, pages: number): void;
