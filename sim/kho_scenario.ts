@@ -21,7 +21,7 @@ import { bootPages, type KhoLayout, khoLayout, scratchDefault } from "./kho/scra
 import type { TrackerPlugin } from "./kho/tracker.ts";
 import type { KhoWorkloadPlugin } from "./kho/workloads/workload.ts";
 import type { AxisValue, Setting } from "./grid.ts";
-import { labGrid, type LabGridShape } from "./lab_grid.ts";
+import { labGrid, type LabGridShape, refuseTwice, variants } from "./lab_grid.ts";
 import { readYaml } from "./load.ts";
 import { PAGE_SIZE } from "./memory/range.ts";
 import type { Places } from "./places.ts";
@@ -216,18 +216,18 @@ interface ParsedWorkload {
   readonly filled: unknown;
 }
 
-/** One workload or a list of them. */
+/** One workload or a list of them, where an option with several values makes several workloads. */
 function parseWorkloads(input: unknown, known: readonly KhoWorkloadPlugin[]): ParsedWorkload[] {
   const list = Array.isArray(input) ? input : [input];
   if (list.length === 0) throw new InputError(["kho", "workload"], "the list is empty");
-  const all = list.map((entry, index) =>
-    parseWorkload(entry, ["kho", "workload", ...(Array.isArray(input) ? [index] : [])], known)
-  );
-  all.forEach(({ spec: { label, path } }, index) => {
-    if (all.findIndex(({ spec }) => spec.label === label) < index) {
-      throw new InputError(path, `${label} stands there twice`);
-    }
+  const all = list.flatMap((entry, index) => {
+    const path = ["kho", "workload", ...(Array.isArray(input) ? [index] : [])];
+    const isMapping = typeof entry === "object" && entry !== null && !Array.isArray(entry);
+    return (isMapping ? variants(entry as Raw, path, ["calls"]) : [entry]).map((one) =>
+      parseWorkload(one, path, known)
+    );
   });
+  refuseTwice(all.map(({ spec }) => spec));
   return all;
 }
 

@@ -52,6 +52,30 @@ export function labGrid(input: unknown, settings: readonly Setting[], shape: Lab
   return runs.map((run) => ({ axes: run.axes, input: run.raw }));
 }
 
+/**
+ * The options of an entry of a compared list, for each combination of the values of those that are lists: several entries by
+ * themselves. What is a list by itself stays one. Throws {@link InputError} at `path`.
+ */
+export function variants(options: Readonly<Tree>, path: readonly (string | number)[], lists: Path): Readonly<Tree>[] {
+  let all: Readonly<Tree>[] = [{}];
+  for (const [key, value] of Object.entries(options)) {
+    const values = Array.isArray(value) && !lists.includes(key) ? value : [value];
+    if (values.length === 0) throw new InputError([...path, key], "the list is empty");
+    all = all.flatMap((one) => values.map((single) => ({ ...one, [key]: single })));
+  }
+  return all;
+}
+
+/** Refuses an entry that stands twice in a compared list: its runs would have one name. Throws {@link InputError}. */
+export function refuseTwice(
+  entries: readonly { readonly label: string; readonly path: readonly (string | number)[] }[],
+) {
+  entries.forEach(({ label, path }, index) => {
+    if (entries.findIndex((one) => one.label === label) === index) return;
+    throw new InputError(path, `${label} stands there twice`);
+  });
+}
+
 /** The axes as columns of summary.csv, where they are none already. */
 export function axisColumns(axes: readonly AxisValue[]): Readonly<Record<string, string>> {
   return Object.fromEntries(axes.filter(({ key }) => key !== "seed").map(({ key, label }) => [key, label]));

@@ -23,7 +23,7 @@ import type { MemoryRegion } from "./kvm/memory_region.ts";
 import { slotTables } from "./kvm/mod.ts";
 import type { SlotTablePlugin } from "./kvm/slot_table.ts";
 import type { AxisValue, Setting } from "./grid.ts";
-import { labGrid, type LabGridShape } from "./lab_grid.ts";
+import { labGrid, type LabGridShape, refuseTwice, variants } from "./lab_grid.ts";
 import { readYaml } from "./load.ts";
 import type { Places } from "./places.ts";
 import { TOP } from "./scenario_options.ts";
@@ -40,6 +40,8 @@ export interface TableSpec {
   readonly plugin: SlotTablePlugin;
   /** Its parsed options. */
   readonly options: unknown;
+  /** Where it stands in the scenario. */
+  readonly path: Path;
 }
 
 /** Calls that make the slots of a guest. */
@@ -173,6 +175,8 @@ function parseMemslots(input: unknown, places: Places): Omit<MemslotsScenario, "
   const { tables: rawTables, guests: rawGuests } = memslots as Raw;
   const tables = listOf(rawTables ?? slotTables.map(({ name }) => name), ["memslots", "tables"], parseTable);
   const guests = listOf(rawGuests ?? "slots", ["memslots", "guests"], parseGuest);
+  refuseTwice(tables.map(({ spec }) => spec));
+  refuseTwice(guests.map(({ spec }) => spec));
   return {
     name: top.value.name ?? "memslots",
     seed: top.value.seed,
@@ -211,18 +215,8 @@ function listOf<T>(
       throw new InputError(at, `${show(entry)} has no kind`);
     }
     const { kind, ...options } = raw as Raw & { kind: string };
-    return variants(kind, options).map((one) => parse(kind, one, at, labelOf(kind, one)));
+    return variants(options, at, ["calls"]).map((one) => parse(kind, one, at, labelOf(kind, one)));
   });
-}
-
-/** The options for each combination of the values of those that are lists; the calls of a guest are a list by themselves. */
-function variants(kind: string, options: Raw): Raw[] {
-  let all: Raw[] = [{}];
-  for (const [key, value] of Object.entries(options)) {
-    const values = Array.isArray(value) && kind !== "calls" ? value : [value];
-    all = all.flatMap((one) => values.map((single) => ({ ...one, [key]: single })));
-  }
-  return all;
 }
 
 function labelOf(kind: string, options: Raw): string {
@@ -233,7 +227,7 @@ function labelOf(kind: string, options: Raw): string {
 function parseTable(kind: string, options: Raw, path: Path, label: string): Parsed<TableSpec> {
   const plugin = found(slotTables, kind, "table", path);
   const { value, filled } = parseOptions(plugin.options, options, path);
-  return { spec: { label, plugin, options: value }, filled: { kind, ...filled } };
+  return { spec: { label, plugin, options: value, path }, filled: { kind, ...filled } };
 }
 
 function parseGuest(kind: string, options: Raw, path: Path, label: string): Parsed<GuestSlots> {

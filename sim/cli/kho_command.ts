@@ -1,23 +1,22 @@
-/** The command `kho`: every workload of a scenario with every tracker and every restore, one table each, and a result folder. */
+/** The command `kho`: every workload of a scenario with every tracker and every restore: one table, and a result folder. */
 import { EventsCsv } from "../core/csv_writer.ts";
 import { stringify } from "yaml";
 import { InputError } from "../core/options.ts";
 import type { TraceReader } from "../core/trace.ts";
 import { khoCostProfiles } from "../kho/costs.ts";
-import type { BytesTerm } from "../kho/tracker.ts";
 import type { Setting } from "../grid.ts";
-import { allKhoWorkloads, type KhoResult, khoRunNames, runKho } from "../kho_run.ts";
+import { allKhoWorkloads, checkKho, type KhoResult, khoRunNames, runKho } from "../kho_run.ts";
 import { type KhoScenario, loadKho } from "../kho_scenario.ts";
 import { axesText } from "../lab_grid.ts";
 import { PAGE_SIZE } from "../memory/range.ts";
 import { decodeText } from "../load.ts";
-import { formatDuration, formatSize } from "../memory/units.ts";
+import { formatSize } from "../memory/units.ts";
 import type { Registries } from "../scenario.ts";
-import type { SummaryRow } from "../summary_row.ts";
 import { LoadError } from "../unpack.ts";
 import { VERSION } from "../version.ts";
 import { readFile, resolvePath } from "./files.ts";
 import { DONE, FOUND, type Io, UsageError } from "./io.ts";
+import { khoSums, khoTable } from "./kho_table.ts";
 import { ResultFolder, resultPlace } from "./result_folder.ts";
 import { summaryCsv } from "./summary_csv.ts";
 import { formatTable } from "./table.ts";
@@ -73,12 +72,22 @@ function load(
   const bytes = readFile(resolvePath(io.userFolder, path), path);
   try {
     const scenarios = loadKho(`${decodeText(bytes, path)}\n`, path, allKhoWorkloads(registries), settings);
-    // A name that is too long for a folder is found before anything runs.
+    // A name that is too long for a folder, and a workload that does not fit, are found before anything runs.
     scenarios.forEach(khoRunNames);
+    for (const scenario of scenarios) explaining(scenario, () => checkKho(scenario));
     return scenarios;
   } catch (error) {
     if (error instanceof InputError) throw new UsageError(`${path}: ${error.message}`);
     throw error instanceof LoadError ? new UsageError(error.message) : error;
+  }
+}
+
+/** What is refused becomes one sentence with its place. */
+function explaining<T>(scenario: KhoScenario, act: () => T): T {
+  try {
+    return act();
+  } catch (error) {
+    throw error instanceof InputError ? new UsageError(scenario.explain(error)) : error;
   }
 }
 
@@ -121,12 +130,10 @@ function runAll(
   };
   try {
     const results = scenarios.flatMap((scenario) =>
-      Array.from(runKho(scenario, readers), (result) => ({ ...result, scenario }))
+      explaining(scenario, () => Array.from(runKho(scenario, readers), (result) => ({ ...result, scenario })))
     );
     for (const writer of writers) writer.close();
     return results;
-  } catch (error) {
-    throw error instanceof InputError ? new UsageError(scenarios[0].explain(error)) : error;
   } finally {
     for (const file of files) file.close();
   }
@@ -169,38 +176,7 @@ function printJson(io: Io, shown: string, results: readonly KhoResult[], explain
   io.out(JSON.stringify({ out: shown, runs }, null, 2) + "\n");
 }
 
-const NO_VALUE = "-";
-
-const sized = (column: string) => (row: SummaryRow) =>
-  typeof row[column] === "number" ? formatSize(Number(row[column])) : NO_VALUE;
-const timed = (column: string) => (row: SummaryRow) =>
-  typeof row[column] === "number" ? formatDuration(Number(row[column])) : NO_VALUE;
-const plain = (column: string) => (row: SummaryRow) => row[column] === undefined ? NO_VALUE : String(row[column]);
-
-/** Three digits that count. */
-const counted = (column: string) => (row: SummaryRow) => {
-  const value = row[column];
-  if (typeof value !== "number") return NO_VALUE;
-  return value < 1e6 ? String(value) : value.toExponential(2).replace("e+", "e");
-};
-
-/** Titles of the table, and what stands below: before the blackout, in it (visits by part, the time of all), after it. */
-const SHOWN: readonly (readonly [title: string, cell: (row: SummaryRow) => string])[] = [
-  ["restore", plain("restore")],
-  ["kept", sized("kept_bytes")],
-  ["serialised", sized("serialized_bytes")],
-  ["steps before", counted("calls_steps")],
-  ["time", timed("calls_ns")],
-  ["serialise", timed("serialize_ns")],
-  ["walk", counted("walk_visits")],
-  ["reserve", counted("reserve_visits")],
-  ["memmap", counted("memmap_visits")],
-  ["buddy", counted("buddy_visits")],
-  ["restore", timed("restore_ns")],
-  ["blackout", timed("blackout_ns")],
-  ["largest order", plain("largest_free_order")],
-];
-
+/** One table for each combination of the axes. */
 function printTables(
   io: Io,
   shown: string,
@@ -208,59 +184,14 @@ function printTables(
   { explain, quiet }: KhoCommandOptions,
 ): void {
   const scenarios = [...new Set(results.map(({ scenario }) => scenario))];
-  const tables = scenarios.flatMap((scenario) =>
-    scenario.workloads.map(({ label }) =>
-      results.filter((one) => one.scenario === scenario && one.row.workload === label)
-    )
-  );
-  for (const own of tables) {
-    const [{ row, scenario }] = own;
-    const preserved = typeof row.preserved_pages === "number" ? row.preserved_pages * PAGE_SIZE : 0;
-    const free = own.find((one) => one.finding === undefined)?.row.largest_free_run_pages;
-    io.out(
-      `${axesText(scenario.axes)}${row.workload}: ${formatSize(preserved)} preserved of ${
-        formatSize(scenario.memory)
-      }, scratch ` +
-        `${formatSize(Number(row.scratch_bytes))}` +
-        (typeof free === "number" ? `, longest free run ${formatSize(free * PAGE_SIZE)}\n` : "\n"),
-    );
-    io.out(comparison(own));
-    if (explain) io.out(explained(own));
+  for (const scenario of scenarios) {
+    const own = results.filter((one) => one.scenario === scenario);
+    const scratch = formatSize(scenario.layout.scratch.count * PAGE_SIZE);
+    io.out(`${axesText(scenario.axes)}${formatSize(scenario.memory)} of memory, scratch ${scratch}\n${khoTable(own)}`);
+    if (explain) io.out(khoSums(own));
     io.out("\n");
   }
   for (const { row, finding } of results) if (finding !== undefined) io.err(`${row.run}: ${finding}\n`);
   const seeds = [...new Set(scenarios.map(({ seed }) => seed))].join(", ");
   if (!quiet) io.out(`seed ${seeds}; results in ${shown}\n`);
-}
-
-/** One line for each tracker and restore. */
-function comparison(results: readonly KhoResult[]): string {
-  const width = Math.max("tracker".length, ...results.map(({ row }) => String(row.tracker).length));
-  const restores = Math.max(...results.map(({ row }) => String(row.restore).length));
-  const lines = results.map(({ row }) => [String(row.tracker), ...SHOWN.map(([, cell]) => cell(row))]);
-  const table = [["tracker", ...SHOWN.map(([title]) => title)], ...lines];
-  // Two texts stand at the left.
-  return formatTable(
-    table.map(([tracker, restore, ...cells]) => [`${tracker.padEnd(width)}  ${restore.padEnd(restores)}`, ...cells]),
-  );
-}
-
-/** The sums that bytes are, once for each tracker. */
-function explained(results: readonly KhoResult[]): string {
-  const seen = new Set<unknown>();
-  const lines: string[] = [];
-  for (const { row, trackerTerms, serializedTerms } of results) {
-    if (seen.has(row.tracker) || trackerTerms.length === 0) continue;
-    seen.add(row.tracker);
-    lines.push(`${row.tracker}: ${row.tracker_bytes} bytes in memory = ${sumText(trackerTerms)}`);
-    lines.push(`${row.tracker}: ${row.serialized_bytes} bytes serialised = ${sumText(serializedTerms)}`);
-  }
-  return `\n${lines.join("\n")}\n`;
-}
-
-function sumText(terms: readonly BytesTerm[]): string {
-  const some = terms.filter(({ count }) => count > 0);
-  return some.length === 0
-    ? "0"
-    : some.map(({ what, count, bytesEach }) => `${count} x ${bytesEach} (${what})`).join(" + ");
 }
