@@ -1,6 +1,13 @@
 /** What a host that has run for a while has in use: the free lists of a simulated guest, seen from the other side. */
 import { fraction, InputError, type Options, size } from "./core/options.ts";
-import { callsByIndex, KhoCall, khoWorkload, type KhoWorkloadPlugin, RANGE } from "./kho/workloads/workload.ts";
+import {
+  callsByIndex,
+  KhoCall,
+  type KhoContext,
+  khoWorkload,
+  type KhoWorkloadPlugin,
+  RANGE,
+} from "./kho/workloads/workload.ts";
 import { Machine } from "./machine.ts";
 import { PageBitmap } from "./memory/bitmap.ts";
 import { PAGE_SIZE } from "./memory/range.ts";
@@ -41,10 +48,10 @@ export function fragmentedHost(registries: Registries): KhoWorkloadPlugin {
     summary: "all that is in use on a machine whose memory was nearly full and then freed at random, as ranges",
     source: "the free lists of a simulated guest (kernel 6.12), workload fill-drain",
     options,
-    create({ area, random }, wanted) {
-      if (wanted.peak < wanted.occupancy) {
-        throw new InputError(["peak"], `${wanted.peak} is less than the occupancy, ${wanted.occupancy}`);
-      }
+    check,
+    create(context, wanted) {
+      check(context, wanted);
+      const { area, random } = context;
       const seed = random("guest").nextUint32();
       const key = JSON.stringify([wanted, seed]);
       if (!kept.has(key)) kept.set(key, usedAfterDrain(wanted, seed, registries));
@@ -62,6 +69,17 @@ export function fragmentedHost(registries: Registries): KhoWorkloadPlugin {
       });
     },
   });
+}
+
+/** What is wrong before anything is simulated. */
+function check({ area }: KhoContext, { memory, peak, occupancy }: Fragmented): void {
+  if (peak < occupancy) throw new InputError(["peak"], `${peak} is less than the occupancy, ${occupancy}`);
+  const bytes = Math.floor(memory * occupancy);
+  if (bytes <= area.count * PAGE_SIZE) return;
+  throw new InputError(
+    ["memory"],
+    `${bytes} bytes of it are in use; ${area.count * PAGE_SIZE} bytes can be preserved`,
+  );
 }
 
 /** Fills a guest and drains it for a part; what is on none of its free lists then, as ranges. */

@@ -13,7 +13,7 @@ import {
   takeOver,
 } from "./kho/handover.ts";
 import { khoWorkloads } from "./kho/workloads/mod.ts";
-import type { KhoWorkloadPlugin } from "./kho/workloads/workload.ts";
+import type { KhoContext, KhoWorkloadPlugin } from "./kho/workloads/workload.ts";
 import { fragmentedHost } from "./kho_fragmented.ts";
 import { runName } from "./grid.ts";
 import type { KhoScenario, KhoWorkloadSpec } from "./kho_scenario.ts";
@@ -105,12 +105,25 @@ function* runTracker(
   }
 }
 
+/** Finds workloads that do not fit the machine, before anything runs. Throws {@link InputError}. */
+export function checkKho(scenario: KhoScenario): void {
+  for (const spec of scenario.workloads) {
+    const { plugin } = spec;
+    onMachine(scenario, spec, (context) => void (plugin.check ?? plugin.create)(context, spec.options));
+  }
+}
+
 function partsOf(scenario: KhoScenario, spec: KhoWorkloadSpec, plugin: TrackerPlugin): HandoverParts {
-  const { layout, costs, over, bootRegions, threads, seed } = scenario;
+  const { layout, costs, over, bootRegions, threads } = scenario;
+  const workload = onMachine(scenario, spec, (context) => spec.plugin.create(context, spec.options));
+  return { plugin, workload, layout, costs, overNs: over, bootRegions, threads };
+}
+
+/** Does something with a workload on the machine; a problem with an option has its place in the scenario. */
+function onMachine<T>({ layout, seed }: KhoScenario, spec: KhoWorkloadSpec, act: (context: KhoContext) => T): T {
   const random = (name: string) => randomStream(seed, 0, `kho/${spec.label}/${name}`);
   try {
-    const workload = spec.plugin.create({ area: layout.area, random }, spec.options);
-    return { plugin, workload, layout, costs, overNs: over, bootRegions, threads };
+    return act({ area: layout.area, random });
   } catch (error) {
     if (error instanceof InputError) throw new InputError([...spec.path, ...error.path], error.message);
     throw error;

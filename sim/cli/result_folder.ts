@@ -18,6 +18,8 @@ export class ResultFolder {
   /** Where it is made. */
   readonly partial: string;
   #shown: string;
+  /** Folders above the target that were not there, the nearest first. */
+  #made: readonly string[] = [];
   #command: readonly string[];
 
   /** A folder that will be `target`, shown to the user as `shown`; `command` is what the user asked for. */
@@ -31,6 +33,7 @@ export class ResultFolder {
   /** Prepares the partial folder; keeps what is there when going on. Throws {@link UsageError}. */
   open(goOn: boolean): void {
     this.#refuseForeign();
+    this.#made = missingAbove(this.target);
     this.#guard(() => {
       if (!goOn && exists(this.partial)) Deno.removeSync(this.partial, { recursive: true });
       Deno.mkdirSync(`${this.partial}/.done`, { recursive: true });
@@ -94,7 +97,8 @@ export class ResultFolder {
     try {
       const path = keepFinished ? `${this.partial}/.running` : this.partial;
       if (exists(path)) Deno.removeSync(path, { recursive: true });
-      if (!keepFinished) this.#removeIfEmpty(folderOf(this.partial));
+      if (keepFinished) return;
+      for (const folder of [folderOf(this.partial), ...this.#made]) this.#removeIfEmpty(folder);
     } catch {
       // What cannot be removed is left for the next run, which removes it first.
     }
@@ -126,6 +130,15 @@ export class ResultFolder {
       throw new UsageError(`${this.#shown}: cannot be written: ${reason(error)}`);
     }
   }
+}
+
+/** The folders above a path that are not there, the nearest first. */
+function missingAbove(path: string): string[] {
+  const missing: string[] = [];
+  for (let folder = folderOf(path); !exists(folder) && folder !== folderOf(folder); folder = folderOf(folder)) {
+    missing.push(folder);
+  }
+  return missing;
 }
 
 /** Whether a folder holds a result: a manifest that hintsim wrote, and nothing beside what it writes. */

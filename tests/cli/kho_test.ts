@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { parse } from "csv-parse/sync";
+import { formatDuration, formatSize } from "../../sim/memory/units.ts";
 import { CliFolder } from "./run_cli.ts";
 
 const parseCsv = (text: string): Record<string, string>[] => parse(text, { columns: true });
@@ -31,9 +32,9 @@ Deno.test("kho: one table, and a folder with manifest and summary", async () => 
   assert.equal(status, 0, err);
   assert.equal(err, "");
   const lines = out.trimEnd().split("\n");
-  assert.match(lines[0], /^checkpoint size=1MiB: 1\.0MiB preserved of 1\.0GiB, scratch 288\.0MiB/);
-  assert.match(lines[1], /^tracker +restore +kept +serialised/);
-  assert.equal(lines.filter((line) => /^(xarray|maple)/.test(line)).length, 4);
+  assert.equal(lines[0], "1.0GiB of memory, scratch 288.0MiB");
+  assert.match(lines[1], /^workload +tracker +restore +preserved +kept +serialised/);
+  assert.equal(lines.filter((line) => /^checkpoint size=1MiB {2}(xarray|maple)/.test(line)).length, 4);
   assert.equal(lines.at(-1), "seed 7; results in out/small");
   assert.deepEqual(folder.list("out"), ["small", "small/manifest.json", "small/summary.csv"]);
   const rows = parseCsv(folder.read("out/small/summary.csv"));
@@ -43,6 +44,66 @@ Deno.test("kho: one table, and a folder with manifest and summary", async () => 
   assert.equal(manifest.runs[0].fingerprint, rows[0].fingerprint);
   assert.equal(manifest.costs.name, "kho-2025");
   assert.equal(manifest.scenario.kho.scratch, "auto");
+});
+
+Deno.test("kho: the table has all workloads, and says of each run what its row of summary.csv says", async () => {
+  using folder = new CliFolder();
+  const workload = "workload: [{ kind: checkpoint, size: [1MiB, 2MiB] }, { kind: one-range, size: 64MiB }]";
+  const { out } = await folder.run(["kho", folder.write("s.yaml", SCENARIO.replace(/workload: .*/, workload))]);
+  const lines = out.split("\n").filter((line) => /^(workload|checkpoint|one-range) /.test(line))
+    .map((line) => line.split(/ {2,}/));
+  const rows = parseCsv(folder.read("out/small/summary.csv"));
+  assert.equal(lines.length, 1 + 3 * 2 * 2);
+  assert.deepEqual([...new Set(rows.map((row) => row.workload))], [
+    ...["checkpoint size=1MiB", "checkpoint size=2MiB", "one-range size=64MiB"],
+  ]);
+  const [titles, ...table] = lines;
+  const column = (title: string) => table.map((line) => line[titles.indexOf(title)]);
+  const figures = (name: string, show: (value: number) => string) => rows.map((row) => show(Number(row[name])));
+  const shown: readonly (readonly [title: string, column: string, show: (value: number) => string])[] = [
+    ["preserved", "preserved_pages", (value) => formatSize(value * 4096)],
+    ["kept", "kept_bytes", formatSize],
+    ["serialised", "serialized_bytes", formatSize],
+    ["steps before", "calls_steps", String],
+    ["time before", "calls_ns", formatDuration],
+    ["steps", "serialize_steps", String],
+    ["serialising", "serialize_ns", formatDuration],
+    ["walk", "walk_visits", String],
+    ["reserve", "reserve_visits", String],
+    ["memmap", "memmap_visits", String],
+    ["buddy", "buddy_visits", String],
+    ["restoring", "restore_ns", formatDuration],
+    ["blackout", "blackout_ns", formatDuration],
+    ["time after", "claim_ns", formatDuration],
+    ["largest order", "largest_free_order", String],
+    ["longest run", "largest_free_run_pages", (value) => formatSize(value * 4096)],
+  ];
+  assert.deepEqual(titles, ["workload", "tracker", "restore", ...shown.map(([title]) => title)]);
+  for (const text of ["workload", "tracker", "restore"]) assert.deepEqual(column(text), rows.map((row) => row[text]));
+  for (const [title, name, show] of shown) assert.deepEqual(column(title), figures(name, show), title);
+});
+
+Deno.test("kho: a workload that does not fit is found before anything runs, also by --dry-run", async () => {
+  using folder = new CliFolder();
+  const cases: readonly (readonly [workload: string, place: string, message: RegExp])[] = [
+    ["{ kind: checkpoint, size: 1GiB }", "8:39", /workload\.size: .* are more than half of the 738197504 bytes/],
+    ["[{ kind: fragmented-host, memory: 128MiB }, one-range]", "8:57", /workload\.1\.size: .* do not fit into the/],
+    ["{ kind: fragmented-host, peak: 0.3 }", "8:44", /workload\.peak: 0\.3 is less than the occupancy, 0\.5/],
+    ["{ kind: fragmented-host, memory: 4GiB }", "8:46", /2147483648 bytes of it are in use; 738197504 bytes can/],
+    ["[{ kind: checkpoint, size: [] }]", "8:40", /workload\.0\.size: the list is empty/],
+    ["[{ kind: checkpoint, size: [1MiB, 1MiB] }]", "8:14", /workload\.0: checkpoint size=1MiB stands there twice/],
+  ];
+  for (const [workload, place, message] of cases) {
+    const path = folder.write("s.yaml", SCENARIO.replace(/workload: .*/, `workload: ${workload}`));
+    for (const options of [[], ["--dry-run"]]) {
+      const { status, out, err } = await folder.run(["kho", path, ...options]);
+      assert.deepEqual([status, out], [2, ""], err);
+      assert.match(err, message);
+      assert.ok(err.startsWith(`${path}:${place}: kho.`), err);
+      assert.equal(err.trimEnd().split("\n").length, 1, err);
+      assert.deepEqual(folder.list("out"), []);
+    }
+  }
 });
 
 Deno.test("kho: again with the same input the same files, and the old result is replaced", async () => {
@@ -126,7 +187,7 @@ Deno.test("kho: what the kernel refuses is one sentence with the place of the ca
     assert.match(err, message);
     assert.ok(err.startsWith(`${path}:${place}: kho.workload.calls.`), err);
     assert.equal(err.trimEnd().split("\n").length, 1, err);
-    assert.deepEqual(folder.list("out"), [], "nothing is written");
+    assert.deepEqual([...Deno.readDirSync(folder.path)].map(({ name }) => name), ["c.yaml"], "nothing is written");
   }
 });
 
@@ -146,7 +207,8 @@ Deno.test("kho --set, --seed: several values are an axis, with columns, names an
   const set = ["--set", "kho.workload.size=1MiB,2MiB", "--set", "kho.trackers=radix", "--seed", "7,8"];
   const { status, out, err } = await folder.run(["kho", path, ...set]);
   assert.deepEqual([status, err], [0, ""]);
-  assert.match(out, /^kho\.workload\.size=1MiB, seed=7, checkpoint size=1MiB: 1\.0MiB preserved/);
+  assert.match(out, /^kho\.workload\.size=1MiB, seed=7, 1\.0GiB of memory, scratch 288\.0MiB\nworkload /);
+  assert.equal(out.match(/^workload .*$/gm)!.length, 4, "a table for each combination");
   assert.match(out, /\nseed 7, 8; results in out\/small\n$/);
   const rows = parseCsv(folder.read("out/small/summary.csv"));
   assert.deepEqual(Object.keys(rows[0]).slice(0, 7), [

@@ -71,6 +71,8 @@ export interface KhoWorkloadPlugin {
   readonly source: string;
   /** Its options. */
   readonly options: Options<unknown>;
+  /** Refuses as `create` does what can be refused before a long preparation; without it, `create` is short. */
+  readonly check?: (context: KhoContext, options: unknown) => void;
   /** Makes one. Throws InputError, its path inside the options, when it does not fit the machine. */
   create(context: KhoContext, options: unknown): KhoWorkload;
 }
@@ -81,11 +83,14 @@ export function khoWorkload<O>(plugin: {
   readonly summary: string;
   readonly source: string;
   readonly options: Options<O>;
+  readonly check?: (context: KhoContext, options: O) => void;
   readonly create: (context: KhoContext, options: O) => KhoWorkload;
 }): KhoWorkloadPlugin {
+  const { check, ...others } = plugin;
   return {
-    ...plugin,
+    ...others,
     options: plugin.options as Options<unknown>,
+    ...(check === undefined ? {} : { check: (context, options) => check(context, options as O) }),
     create: (context, options) => plugin.create(context, options as O),
   };
 }
