@@ -4,6 +4,7 @@ import { stringify } from "yaml";
 import { InputError } from "../core/options.ts";
 import type { TraceReader } from "../core/trace.ts";
 import { khoCostProfiles } from "../kho/costs.ts";
+import { type KhoFigure, khoFigures } from "../kho/figures.ts";
 import type { Setting } from "../grid.ts";
 import { allKhoWorkloads, checkKho, type KhoResult, khoRunNames, runKho } from "../kho_run.ts";
 import { type KhoScenario, loadKho } from "../kho_scenario.ts";
@@ -16,7 +17,7 @@ import { LoadError } from "../unpack.ts";
 import { VERSION } from "../version.ts";
 import { readFile, resolvePath } from "./files.ts";
 import { DONE, FOUND, type Io, UsageError } from "./io.ts";
-import { khoSums, khoTable } from "./kho_table.ts";
+import { khoFigureSums, khoSums, khoTable } from "./kho_table.ts";
 import { ResultFolder, resultPlace } from "./result_folder.ts";
 import { summaryCsv } from "./summary_csv.ts";
 import { formatTable } from "./table.ts";
@@ -167,13 +168,19 @@ function manifestOf(
   return JSON.stringify(manifest, null, 2) + "\n";
 }
 
-function printJson(io: Io, shown: string, results: readonly KhoResult[], explain: boolean): void {
+function printJson(io: Io, shown: string, results: readonly Finished[], explain: boolean): void {
   const runs = results.map(({ row, finding, trackerTerms, serializedTerms }) => ({
     ...row,
     findings: finding === undefined ? [] : [finding],
     ...(explain ? { tracker_terms: trackerTerms, serialized_terms: serializedTerms } : {}),
   }));
-  io.out(JSON.stringify({ out: shown, runs }, null, 2) + "\n");
+  const figures = explain ? { figures: figuresOf(results.map(({ scenario }) => scenario)) } : {};
+  io.out(JSON.stringify({ out: shown, runs, ...figures }, null, 2) + "\n");
+}
+
+/** The bytes of the designs of all scenarios, each by itself. */
+function figuresOf(scenarios: readonly KhoScenario[]): readonly KhoFigure[] {
+  return khoFigures([...new Set(scenarios.flatMap(({ plugins }) => plugins))]);
 }
 
 /** One table for each combination of the axes. */
@@ -191,6 +198,7 @@ function printTables(
     if (explain) io.out(khoSums(own));
     io.out("\n");
   }
+  if (explain) io.out(`${khoFigureSums(figuresOf(scenarios))}\n`);
   for (const { row, finding } of results) if (finding !== undefined) io.err(`${row.run}: ${finding}\n`);
   const seeds = [...new Set(scenarios.map(({ seed }) => seed))].join(", ");
   if (!quiet) io.out(`seed ${seeds}; results in ${shown}\n`);

@@ -1,5 +1,6 @@
 /** What the command `kho` prints: one table over workloads, trackers and restores, and the sums that bytes are. */
-import type { BytesTerm } from "../kho/tracker.ts";
+import type { KhoFigure } from "../kho/figures.ts";
+import { bytesOf, type BytesTerm } from "../kho/tracker.ts";
 import type { KhoResult } from "../kho_run.ts";
 import { PAGE_SIZE } from "../memory/range.ts";
 import { formatDuration, formatSize } from "../memory/units.ts";
@@ -76,10 +77,24 @@ export function khoSums(results: readonly KhoResult[]): string {
     const name = `${row.workload}, ${row.tracker}`;
     if (seen.has(name) || trackerTerms.length === 0) continue;
     seen.add(name);
-    lines.push(`${name}: ${row.tracker_bytes} bytes in memory = ${sumText(trackerTerms)}`);
-    lines.push(`${name}: ${row.serialized_bytes} bytes serialised = ${sumText(serializedTerms)}`);
+    lines.push(...sumLines(name, trackerTerms, serializedTerms));
   }
   return `\n${lines.join("\n")}\n`;
+}
+
+/** The sums of the cases that every design is measured by. */
+export function khoFigureSums(figures: readonly KhoFigure[]): string {
+  const lines = figures.flatMap(({ name, tracker, trackerTerms, serializedTerms }) =>
+    sumLines(`${name}, ${tracker}`, trackerTerms, serializedTerms)
+  );
+  return `bytes of a tracker by itself\n${lines.join("\n")}\n`;
+}
+
+function sumLines(name: string, tracker: readonly BytesTerm[], serialized: readonly BytesTerm[]): string[] {
+  return [
+    `${name}: ${bytesOf(tracker)} bytes in memory = ${sumText(tracker)}`,
+    `${name}: ${bytesOf(serialized)} bytes serialised = ${sumText(serialized)}`,
+  ];
 }
 
 function sumText(terms: readonly BytesTerm[]): string {

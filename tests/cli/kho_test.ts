@@ -120,8 +120,18 @@ Deno.test("kho --json: the result and nothing else; --explain adds the sums", as
   const path = folder.write("s.yaml", SCENARIO);
   const { out, status } = await folder.run(["kho", path, "--json", "--explain"]);
   assert.equal(status, 0);
-  const { runs } = JSON.parse(out);
+  const { runs, figures } = JSON.parse(out);
   assert.equal(runs.length, 4);
+  // Each design by itself, in bytes; tests/kho/vectors_test.ts derives them. What ranges take for pages anywhere depends on
+  // the draw.
+  type Terms = { count: number; bytesEach: number }[];
+  const bytes = (terms: Terms) => terms.reduce((sum, { count, bytesEach }) => sum + count * bytesEach, 0);
+  const sums = (name: string) =>
+    figures.filter(({ tracker }: { tracker: string }) => tracker === name)
+      .map((one: Record<string, Terms>) => [bytes(one.trackerTerms), bytes(one.serializedTerms)]);
+  assert.deepEqual(sums("xarray-bitmaps-512"), [[1680, 4096], [33_936, 4096], [2_134_608, 69_632], [31_888, 4096]]);
+  const ranges = sums("maple-ranges");
+  assert.deepEqual([ranges[0], ranges[1], ranges[3]], [[256, 4096], [256, 4096], [256, 4096]]);
   for (const { tracker_bytes, tracker_terms, findings } of runs) {
     const sum = (tracker_terms as { count: number; bytesEach: number }[])
       .reduce((all, { count, bytesEach }) => all + count * bytesEach, 0);
@@ -131,6 +141,10 @@ Deno.test("kho --json: the result and nothing else; --explain adds the sums", as
   const { out: text } = await folder.run(["kho", path, "--explain"]);
   assert.match(text, /xarray-bitmaps-512: \d+ bytes in memory = 1 x 16 \(orders .*x 512 \(bitmaps of 4096 folios\)/);
   assert.match(text, /maple-ranges: 8192 bytes serialised = 2 x 4096 \(pages of 170 ranges\)/);
+  assert.match(
+    text,
+    /^480 GiB of folios of order 9, xarray-bitmaps-512: 31888 bytes in memory = .* 60 x 512 \(bitmaps/m,
+  );
 });
 
 Deno.test("kho --events csv: the rows of each run", async () => {
