@@ -25,6 +25,7 @@ import { labGrid, type LabGridShape, refuseTwice, variants } from "./lab_grid.ts
 import { readYaml } from "./load.ts";
 import { PAGE_SIZE } from "./memory/range.ts";
 import type { Places } from "./places.ts";
+import { refuseOtherKind } from "./scenario_kind.ts";
 import { TOP } from "./scenario_options.ts";
 import { LoadError } from "./unpack.ts";
 
@@ -85,7 +86,8 @@ export interface KhoScenario extends KhoOptions {
 
 /** A list of names; see {@link listed} for a single one. */
 function names<T extends string>(known: readonly T[], value: readonly T[], summary: string): Field<readonly T[]> {
-  const schema = z.array(z.enum(known as unknown as [T, ...T[]])).min(1);
+  const schema = z.array(z.enum(known as unknown as [T, ...T[]])).min(1)
+    .refine((list) => new Set(list).size === list.length, "a name stands there twice");
   return field(schema as unknown as z.ZodType<readonly T[]>, value, { summary });
 }
 
@@ -157,6 +159,7 @@ function parseKho(input: unknown, places: Places, known: readonly KhoWorkloadPlu
   if (typeof input !== "object" || input === null || Array.isArray(input)) {
     throw new InputError([], `${show(input)} is not a scenario: wanted is a mapping that begins with hintsim: 1`);
   }
+  refuseOtherKind(input as Raw, "kho");
   const { kho, until, ...rest } = input as Raw;
   if (until !== undefined) throw new InputError(["until"], "a handover ends when the successor runs; leave until out");
   const top = parseOptions(TOP, rest, [], ["kho"]);

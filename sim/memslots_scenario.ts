@@ -26,6 +26,7 @@ import type { AxisValue, Setting } from "./grid.ts";
 import { labGrid, type LabGridShape, refuseTwice, variants } from "./lab_grid.ts";
 import { readYaml } from "./load.ts";
 import type { Places } from "./places.ts";
+import { refuseOtherKind } from "./scenario_kind.ts";
 import { TOP } from "./scenario_options.ts";
 import { LoadError } from "./unpack.ts";
 
@@ -168,6 +169,7 @@ function parseMemslots(input: unknown, places: Places): Omit<MemslotsScenario, "
   if (typeof input !== "object" || input === null || Array.isArray(input)) {
     throw new InputError([], `${show(input)} is not a scenario: wanted is a mapping that begins with hintsim: 1`);
   }
+  refuseOtherKind(input as Raw, "memslots");
   const { memslots, ...rest } = input as Raw;
   const top = parseOptions(TOP, rest, [], []);
   if (memslots === undefined) throw new InputError([], "no memslots are given; this is not a scenario of memory slots");

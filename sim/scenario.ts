@@ -18,6 +18,7 @@ import {
 } from "./core/options.ts";
 import type { PolicyPlugin, WorkloadPlugin } from "./guest/plugin.ts";
 import { type CostProfile, costProfiles } from "./host/costs.ts";
+import { refuseOtherKind } from "./scenario_kind.ts";
 import { PAGE_SIZE } from "./memory/range.ts";
 import {
   HOST,
@@ -114,6 +115,7 @@ export function parseScenario(raw: unknown, registries: Registries): Scenario {
     throw new InputError([], `${show(raw)} is not a scenario: wanted is a mapping that begins with hintsim: 1`);
   }
   const input = raw as Raw;
+  refuseOtherKind(input, "run");
   const top = parseOptions(TOP, input, [], SECTIONS);
   const host = parseOptions(HOST, input.host, ["host"]);
   const transport = parseOptions(TRANSPORT, kindOf(input.transport), ["transport"]);

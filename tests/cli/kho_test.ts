@@ -90,6 +90,7 @@ Deno.test("kho: a workload that does not fit is found before anything runs, also
     ["[{ kind: fragmented-host, memory: 128MiB }, one-range]", "8:57", /workload\.1\.size: .* do not fit into the/],
     ["{ kind: fragmented-host, peak: 0.3 }", "8:44", /workload\.peak: 0\.3 is less than the occupancy, 0\.5/],
     ["{ kind: fragmented-host, memory: 4GiB }", "8:46", /2147483648 bytes of it are in use; 738197504 bytes can/],
+    ["{ kind: checkpoint, size: 1MiB }\n  scratch: 5000", "9:12", /kho\.scratch: 5000 bytes are not whole pages/],
     ["[{ kind: checkpoint, size: [] }]", "8:40", /workload\.0\.size: the list is empty/],
     ["[{ kind: checkpoint, size: [1MiB, 1MiB] }]", "8:14", /workload\.0: checkpoint size=1MiB stands there twice/],
   ];
@@ -275,6 +276,7 @@ Deno.test("kho --set: what does not fit is one sentence with a suggestion", asyn
     ],
     ["kho.trackers.2.x=radix", "--set kho.trackers.2.x (kho.trackers.2): kho.trackers has the entries 0 to 1"],
     ["kho.memory=1GiB,1GiB", "--set kho.memory: the axis has the value 1GiB twice"],
+    ["kho.trackers=radix,radix", "--set kho.trackers: a name stands there twice"],
     ["kho.memory", "--set kho.memory: wanted is key=value[,value...]"],
   ];
   for (const [setting, message] of cases) {
@@ -286,11 +288,24 @@ Deno.test("kho --set: what does not fit is one sentence with a suggestion", asyn
   assert.deepEqual(folder.list("out"), []);
 });
 
-Deno.test("kho: scenarios of other kinds, and files that are none", async () => {
+Deno.test("kho: scenarios of other commands, and files that are none", async () => {
   using folder = new CliFolder();
-  const { status, err } = await folder.run(["kho", "workloads/quickstart.yaml"]);
-  assert.equal(status, 2);
-  assert.equal(err.trimEnd().split("\n").length, 1);
+  const handover = folder.write("kho.yaml", SCENARIO);
+  const slots = "workloads/memslots/devices.yaml";
+  const simulation = folder.write("run.yaml", "hintsim: 1\nuntil: 1s\nmachine: { memory: 64MiB }\n");
+  const cases: readonly (readonly [words: string[], place: string, command: string])[] = [
+    [["kho", slots], `${slots}:8:3: memslots`, "memslots"],
+    [["kho", simulation], `${simulation}:3:10: machine`, "run"],
+    [["memslots", handover], `${handover}:5:3: kho`, "kho"],
+    [["memslots", simulation], `${simulation}:3:10: machine`, "run"],
+    [["run", handover], `${handover}:5:3: kho`, "kho"],
+    [["check", slots], `${slots}:8:3: memslots`, "memslots"],
+  ];
+  for (const [words, place, command] of cases) {
+    const { status, err } = await folder.run(words);
+    const sentence = `${place}: this is a scenario of another command; run it with sim ${command}\n`;
+    assert.deepEqual([status, err], [2, sentence], words.join(" "));
+  }
   const missing = await folder.run(["kho", "no.yaml"]);
   assert.deepEqual([missing.status, missing.err], [2, "no.yaml: there is no such file\n"]);
   const wrong = await folder.run(["kho", folder.write("s.yaml", SCENARIO), "--events", "parquet"]);
