@@ -82,6 +82,10 @@ export function text(value: string | undefined, notes: FieldNotes): Field<string
 /** A schema whose values are parsed by a function that throws RangeError. */
 function parsed(parse: (value: string | number) => number, min: number, max: number): z.ZodType<number> {
   return z.unknown().transform((value, context) => {
+    if (value === undefined) {
+      context.addIssue({ code: "custom", message: "is missing" });
+      return z.NEVER;
+    }
     try {
       // A list or a truth value is refused in the words of the parser, too.
       const result = parse(typeof value === "number" ? value : typeof value === "string" ? value : show(value));

@@ -227,6 +227,12 @@ const REFUSALS: readonly (readonly [what: string, from: RegExp | string, to: str
     /:6:\d+: memslots\.guests\.0\.calls\.0: fixed: EINVAL: the guest address 0x1 is not aligned to 4 KiB$/,
   ],
   [
+    "a call without an address",
+    /guests: .*/,
+    "guests: [{ kind: calls, calls: [{ slot: 0, size: 4096, hva: 0 }] }]",
+    /:6:\d+: memslots\.guests\.0\.calls\.0\.gpa: is missing$/,
+  ],
+  [
     "a call over the limit",
     /guests: .*/,
     "guests: [{ kind: calls, calls: [{ slot: 32, gpa: 0, size: 4096, hva: 0 }] }]",
