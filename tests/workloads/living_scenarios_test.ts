@@ -18,12 +18,14 @@ const UNTIL: Readonly<Record<string, string>> = {
   desktop: "500ms",
 };
 
-async function run(name: string, settings: readonly string[]): Promise<RunResult> {
+async function run(
+  name: string,
+  settings: readonly string[],
+  policy = "free-page-reporting",
+): Promise<RunResult> {
   const text = Deno.readTextFileSync(new URL(`${name}.yaml`, FOLDER));
-  const [result] = simulate(await load(text, { label: name, set: ["policy.kind=free-page-reporting", ...settings] }), {
-    check: true,
-  });
-  return result;
+  const loaded = await load(text, { label: name, set: [`policy.kind=${policy}`, ...settings] });
+  return simulate(loaded, { check: true })[0];
 }
 
 /** What holds of every run of them. */
@@ -53,6 +55,17 @@ for (const [name, until] of Object.entries(UNTIL)) {
     }
     // page-fault has nothing that is drawn.
     assert.equal(seen.size, name === "page-fault" ? 1 : 3);
+  });
+}
+
+// Free page reporting walks lists, and LLFree has none.
+for (const [name, until] of Object.entries(UNTIL)) {
+  const ignore = !SLOW && name !== "sandbox-churn";
+  Deno.test(`${name} with LLFree: no page is lost and all are accounted for`, { ignore }, async () => {
+    for (const seed of SLOW ? [1, 2, 3] : [1]) {
+      const settings = [`seed=${seed}`, "machine.allocator=llfree", ...(SLOW ? [] : [`until=${until}`])];
+      holds(await run(name, settings, "none"));
+    }
   });
 }
 
