@@ -167,11 +167,13 @@ export class Compaction {
       const pages = scan.migratedPages - migratedPages;
       const stepNs = Math.round((scan.scanned - scanned) * costs.scanPageNs + pages * costs.compactionPageNs);
       costNs += stepNs;
-      if (!direct) scan.release();
-      yield stepNs + otherNs;
+      if (!direct) scan.release(cpu);
+      yield stepNs + otherNs + scan.takeTouchedNs();
       result = this.#finished(zone, scan, control);
     }
-    state.cachedFreePfn = Math.max(state.cachedFreePfn, scan.release());
+    state.cachedFreePfn = Math.max(state.cachedFreePfn, scan.release(cpu));
+    const touchedNs = scan.takeTouchedNs();
+    if (touchedNs > 0) yield touchedNs;
     this.migratedPages += scan.migratedPages;
     this.runs++;
     const rowOrder = order < 0 ? NONE : order;

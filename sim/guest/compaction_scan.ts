@@ -57,6 +57,8 @@ export class CompactScan {
   scanned = 0;
   /** Pages moved. */
   migratedPages = 0;
+  /** Faults of pages that the kernel zeroed because it handles them as allocated and freed, and nobody was charged for yet, ns. */
+  #touchedNs = 0;
   /** Whether all of the zone is scanned, and none of its ends met halfway by an earlier compaction. */
   readonly wholeZone: boolean;
   readonly #parts: CompactScanParts;
@@ -103,7 +105,7 @@ export class CompactScan {
       const handle = this.#handles[i];
       allocations.find(handle);
       const { order } = allocations;
-      const target = this.#takeFree(order);
+      const target = this.#takeFree(order, cpu);
       // Without a free page nothing more moves, without a free block only this one does not.
       if (target < 0 && order === 0) break;
       this.#pages -= ORDER_PAGES[order];
@@ -116,13 +118,26 @@ export class CompactScan {
     return ns;
   }
 
-  /** Puts unused free blocks back, and the free scanner where it finds them again; where that is, or -1 (`release_freepages`). */
-  release(): number {
+  /** The faults of what was zeroed in the pool since this was asked last, ns. */
+  takeTouchedNs(): number {
+    const ns = this.#touchedNs;
+    this.#touchedNs = 0;
+    return ns;
+  }
+
+  /**
+   * Puts unused free blocks back, and the free scanner where it finds them again; where that is, or -1 (`release_freepages`). They
+   * are freed as any allocated page is; later kernels than 6.1 make them look allocated only for that (`release_free_list`).
+   */
+  release(cpu: number): number {
     if (this.#poolPages === 0) return -1;
+    const { guest: { writes }, zone } = this.#parts;
     let highest = -1;
     for (let order = 0; order <= ORDER_MAX; order++) {
       for (const pfn of this.#pool[order]) {
-        this.#parts.zone.putBack(pfn, order, false, false);
+        if (zone.kernel.version !== "6.1") this.#touchedNs += writes.zero(pfn, ORDER_PAGES[order], cpu);
+        this.#touchedNs += writes.scrub(pfn, ORDER_PAGES[order], cpu);
+        zone.putBack(pfn, order, false, false);
         this.#parts.state.clearSkip(pfn);
         highest = Math.max(highest, pfn);
       }
@@ -238,10 +253,10 @@ export class CompactScan {
   }
 
   /** `compaction_alloc`: takes a target from the blocks off the lists, or lets the free scanner find some; or -1. */
-  #takeFree(order: number): number {
+  #takeFree(order: number, cpu: number): number {
     const ready = this.#split(order);
     if (ready >= 0) return ready;
-    this.#isolateFreePages();
+    this.#isolateFreePages(cpu);
     return this.#split(order);
   }
 
@@ -256,7 +271,7 @@ export class CompactScan {
   }
 
   /** `isolate_freepages`: downwards over suitable pageblocks until there are as many free pages as pages to move. */
-  #isolateFreePages(): void {
+  #isolateFreePages(cpu: number): void {
     const { zone, state } = this.#parts;
     const low = pageblockStart(this.migratePfn) + PAGEBLOCK_PAGES;
     let start = this.freePfn;
@@ -264,7 +279,7 @@ export class CompactScan {
     for (; block >= low; block -= PAGEBLOCK_PAGES, start = block) {
       const end = Math.min(block + PAGEBLOCK_PAGES, zone.endPfn);
       if (!this.#isTarget(block) || (!this.#ignoreSkip && state.skips(block))) continue;
-      start = this.#isolateFreeBlock(start, end);
+      start = this.#isolateFreeBlock(start, end, cpu);
       if (start >= end) {
         state.setSkip(block);
         state.cachedFreePfn = Math.min(state.cachedFreePfn, block - PAGEBLOCK_PAGES);
@@ -290,8 +305,11 @@ export class CompactScan {
     return control.mode === "sync-full" || allocator.pageblockType(pfn) === MOVABLE;
   }
 
-  /** `isolate_freepages_block`: ascending over one pageblock until there is enough; returns where it stopped. */
-  #isolateFreeBlock(from: number, end: number): number {
+  /**
+   * `isolate_freepages_block`: ascending over one pageblock until there is enough; returns where it stopped. 6.1 makes allocated
+   * pages of whole blocks at once, which zeroes them (`split_map_pages`), later kernels of the page that is used.
+   */
+  #isolateFreeBlock(from: number, end: number, cpu: number): number {
     const { zone, guest } = this.#parts;
     const { allocator } = zone;
     const { policy } = guest;
@@ -306,6 +324,7 @@ export class CompactScan {
       // A block that the policy must act on before it is used cannot be filled within one step.
       if (policy.needsUse === undefined || !policy.needsUse(zone, page, order)) {
         if (!zone.isolate(page, order)) return page;
+        if (zone.kernel.version === "6.1") this.#touchedNs += guest.writes.zero(page, ORDER_PAGES[order], cpu);
         this.#pool[order].push(page);
         this.#poolPages += ORDER_PAGES[order];
       }

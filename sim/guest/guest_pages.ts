@@ -57,14 +57,14 @@ export class GuestPages {
   readonly thpDefrag: ThpDefrag | undefined;
   /** Who else keeps house. */
   readonly hooks: HousekeepingHooks = {};
+  /** Writes and zeroes pages. */
+  readonly writes: PageWrites;
   /** Clock. */
   protected sim: Sim;
   /** Where rows go. */
   protected trace: Trace;
   /** Knows who owns what. */
   protected judge: Judge;
-  /** Writes and zeroes pages. */
-  protected writes: PageWrites;
   /** What taking a block takes, ns. */
   protected allocNs: number;
   #freeNs: number;

@@ -5,7 +5,6 @@
 import type { Sim } from "../core/sim.ts";
 import { Event, NONE } from "../core/trace.ts";
 import type { Costs } from "../host/costs.ts";
-import type { Host } from "../host/host.ts";
 import type { Judge } from "../host/judge.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
 import { PAGEBLOCK_ORDER, PAGEBLOCK_PAGES, UNMOVABLE } from "./allocator.ts";
@@ -21,8 +20,6 @@ export interface MemmapParts {
   readonly sim: Sim;
   /** The guest. */
   readonly guest: Guest;
-  /** What backs its pages. */
-  readonly host: Host;
   /** Who judges. */
   readonly judge: Judge;
   /** What things cost, ns. */
@@ -61,7 +58,7 @@ export class Memmap {
         continue;
       }
       this.#sections.delete(section);
-      for (const { zone, order, pfns } of maps) for (const page of pfns) zone.free(page, order);
+      this.#giveUp(maps);
       this.give(pfn, section - pfn);
       const { sim, guest } = this.#parts;
       sim.trace.write(Event.allocFail, NONE, 1, 0, NONE, NONE, NONE, 0, guest.index, NONE);
@@ -106,7 +103,7 @@ export class Memmap {
   }
 
   #useSection(maps: readonly SectionMap[]): number {
-    const { sim: { trace }, guest: { index }, host, judge, costs } = this.#parts;
+    const { sim: { trace }, guest: { index, writes }, judge, costs } = this.#parts;
     let ns = 0;
     for (const { zone, order, pfns } of maps) {
       const pages = ORDER_PAGES[order];
@@ -114,17 +111,28 @@ export class Memmap {
         zone.unmovable.setRange(pfn, pages);
         trace.write(Event.alloc, pfn, pages, order, zone.index, NONE, NONE, costs.allocNs, index, NONE);
         judge.own(pfn, pages);
-        ns += costs.allocNs + host.touch(pfn, pages, true, NONE);
-        judge.write(pfn, pages);
-        if (trace.checked) trace.write(Event.write, pfn, pages, NONE, NONE, NONE, NONE, 0, index, NONE);
+        ns += costs.allocNs + writes.zero(pfn, pages, NONE) + writes.write(pfn, pages, NONE);
       }
     }
     return ns;
   }
 
+  /** Frees what was taken in vain; the kernel has zeroed it by then. The time of that is not counted, as the event fails at once. */
+  #giveUp(maps: readonly SectionMap[]): void {
+    const { writes } = this.#parts.guest;
+    for (const { zone, order, pfns } of maps) {
+      for (const pfn of pfns) {
+        writes.zero(pfn, ORDER_PAGES[order], NONE);
+        writes.scrub(pfn, ORDER_PAGES[order], NONE);
+        zone.free(pfn, order);
+      }
+    }
+  }
+
   #free(zone: Zone, pfn: number, order: number): number {
-    const { sim: { trace }, guest: { index, policy }, judge, costs } = this.#parts;
+    const { sim: { trace }, guest: { index, policy, writes }, judge, costs } = this.#parts;
     const pages = ORDER_PAGES[order];
+    const scrubNs = writes.scrub(pfn, pages, NONE);
     judge.release(pfn, pages);
     zone.unmovable.clearRange(pfn, pages);
     const merged = zone.free(pfn, order);
@@ -133,7 +141,7 @@ export class Memmap {
       ns += policy.onFree(zone, Math.floor(pfn / ORDER_PAGES[merged]) * ORDER_PAGES[merged], merged, -1) ?? 0;
     }
     trace.write(Event.free, pfn, pages, order, zone.index, NONE, NONE, ns, index, NONE);
-    return ns;
+    return ns + scrubNs;
   }
 }
 

@@ -3,8 +3,6 @@ import fc from "fast-check";
 import { none } from "../../policies/none.ts";
 import { Memmap } from "../../sim/guest/hotplug_memmap.ts";
 import { SECTION_PAGES } from "../../sim/guest/section_table.ts";
-import { HostMemory } from "../../sim/host/backing.ts";
-import { Backing } from "../../sim/host/backing.ts";
 import { costProfiles, costsOf } from "../../sim/host/costs.ts";
 import { Judge } from "../../sim/host/judge.ts";
 import { type FreeBlock, Harness } from "../policies/harness.ts";
@@ -25,9 +23,7 @@ function machine(blocks: readonly FreeBlock[], min = 0): Machine {
   const { sim, guest } = harness;
   const judge = new Judge(PAGES);
   const costs = costsOf(costProfiles[0]);
-  const memory = new HostMemory(Infinity, () => {});
-  const host = new Backing({ trace: sim.trace, memory, judge, costs, kind: "4k", pages: PAGES, guest: 0 });
-  return { harness, judge, memmap: new Memmap({ sim, guest, host, judge, costs }) };
+  return { harness, judge, memmap: new Memmap({ sim, guest, judge, costs }) };
 }
 
 /** Every other page from 0 on. */
