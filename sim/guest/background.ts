@@ -39,11 +39,12 @@ export class Background {
       this.compaction = new Compaction({ sim, guest, costs, proactiveness, kswapdRuns: () => guest.kswapdAwake });
       const kswapdRuns = () => guest.kswapdAwake;
       this.kcompactd = new Kcompactd({ sim, zones, compaction: this.compaction, proactiveness, kswapdRuns });
-      guest.hooks.compact = (order, migratetype, cpu) => this.#direct(order, migratetype, cpu);
+      guest.hooks.compact = (order, migratetype, cpu, zones) => this.#direct(order, migratetype, cpu, zones);
       guest.hooks.kswapdAsleep = (order) => this.#kswapdSleeps(order);
     }
     if (khugepaged !== false) {
-      const compact = (order: number) => this.compaction?.direct(order, MOVABLE, 0, "sync-light") ?? 0;
+      const compact = (order: number, among: readonly number[]) =>
+        this.compaction?.direct(order, MOVABLE, 0, "sync-light", among) ?? 0;
       this.khugepaged = new Khugepaged({ sim, guest, costs, ...khugepaged, compact });
       guest.hooks.fellBack = (handle) => this.khugepaged!.add(handle);
     }
@@ -62,8 +63,8 @@ export class Background {
   }
 
   /** A huge fault does not wait (INIT_COMPACT_PRIORITY), other requests try harder (DEF_COMPACT_PRIORITY). */
-  #direct(order: number, migratetype: number, cpu: number): number {
-    return this.compaction!.direct(order, migratetype, cpu, order >= PAGEBLOCK_ORDER ? "async" : "sync-light");
+  #direct(order: number, migratetype: number, cpu: number, among?: readonly number[]): number {
+    return this.compaction!.direct(order, migratetype, cpu, order >= PAGEBLOCK_ORDER ? "async" : "sync-light", among);
   }
 
   /** `kswapd_try_to_sleep`. */

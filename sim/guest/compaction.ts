@@ -19,6 +19,7 @@ import { suitableType } from "./kernel.ts";
 import { PageOwner } from "./page_owner.ts";
 import { ORDINARY, watermarkOk } from "./watermark_check.ts";
 import type { Zone } from "./zone.ts";
+import { highestFor } from "./zone_use.ts";
 
 /** Orders above it are costly (PAGE_ALLOC_COSTLY_ORDER). */
 const COSTLY_ORDER = 3;
@@ -73,14 +74,21 @@ export class Compaction {
   }
 
   /**
-   * The task on `cpu` that wants a block compacts zone by zone until one is there (`try_to_compact_pages`). Returns the time it
-   * takes, ns, 0 when nothing was tried; the caller then asks for its block again.
+   * The task on `cpu` that wants a block compacts zone by zone, in the order in which it would be asked for the block unless told
+   * otherwise, until one is there (`try_to_compact_pages`). Returns the time it takes, ns, 0 when nothing was tried; the caller then
+   * asks for its block again.
    */
-  direct(order: number, migratetype: number, cpu: number, mode: CompactMode = "async"): number {
+  direct(
+    order: number,
+    migratetype: number,
+    cpu: number,
+    mode: CompactMode = "async",
+    among: readonly number[] = this.#parts.guest.zonesFor(cpu, highestFor(migratetype)),
+  ): number {
     if (order === 0) return 0;
     let totalNs = 0;
     const { zones } = this.#parts.guest;
-    for (let index = zones.length - 1; index >= 0; index--) {
+    for (const index of among) {
       const zone = zones[index];
       const state = this.#states[index];
       if (migratetype !== MOVABLE && zone.name === "Movable") continue;

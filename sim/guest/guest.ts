@@ -10,7 +10,9 @@ import { ORDER_PAGES } from "../memory/range.ts";
 import { MOVABLE, ORDER_MAX, PAGEBLOCK_ORDER, RECLAIMABLE } from "./allocator.ts";
 import { GuestPages } from "./guest_pages.ts";
 import { LruList } from "./lru.ts";
+import { ZoneType } from "./memory_map.ts";
 import type { Zone } from "./zone.ts";
+import { zonesOfNodes } from "./zone_use.ts";
 
 /** Allocation failed: nothing of this order is left. */
 export const FAILED = -1;
@@ -192,10 +194,13 @@ export class Guest extends GuestPages {
 
   /**
    * Puts 512 single pages, of this handle and the 511 after it, together in a new block of order 9 that the handle then names
-   * (mm/khugepaged.c `collapse_huge_page`). Returns the time of faults and frees, ns, or {@link FAILED} without a row.
+   * (mm/khugepaged.c `collapse_huge_page`), on a node that has most of them. Returns the time of faults and frees, ns, or {@link FAILED} without a row.
    */
   collapse(handle: number): number {
-    const target = this.source.take(PAGEBLOCK_ORDER, MOVABLE, -1, 0);
+    const nodes = this.#nodesToCollapse(handle);
+    const target = nodes === undefined
+      ? this.source.take(PAGEBLOCK_ORDER, MOVABLE, -1, 0)
+      : this.source.takeAmong(zonesOfNodes(this.source.use, nodes), PAGEBLOCK_ORDER, 0);
     if (target < 0) return FAILED;
     const taken = this.source.zone;
     if (this.policy.needsUse?.(this.zones[taken], target, PAGEBLOCK_ORDER)) {
@@ -210,6 +215,24 @@ export class Guest extends GuestPages {
     for (let one = handle; one < handle + pages; one++) ns += this.free(one, NONE);
     this.allocations.put(handle, target, PAGEBLOCK_ORDER, taken);
     return ns;
+  }
+
+  /** The zones that may give the block in which these 512 single pages are put together. */
+  zonesToCollapse(handle: number): readonly number[] {
+    const nodes = this.#nodesToCollapse(handle);
+    return nodes === undefined ? this.zonesFor(0, ZoneType.movable) : zonesOfNodes(this.source.use, nodes);
+  }
+
+  /** The nodes that have most of 512 single pages (`hpage_collapse_find_target_node`); undefined where there is one node only. */
+  #nodesToCollapse(handle: number): readonly number[] | undefined {
+    const { zoneNodes } = this.source.use;
+    if (zoneNodes.every((node) => node === zoneNodes[0])) return undefined;
+    const pages = new Array<number>(Math.max(...zoneNodes) + 1).fill(0);
+    for (let one = handle; one < handle + ORDER_PAGES[PAGEBLOCK_ORDER]; one++) {
+      if (this.allocations.find(one)) pages[zoneNodes[this.allocations.zone]]++;
+    }
+    const most = Math.max(...pages);
+    return [...pages.keys()].filter((node) => pages[node] === most);
   }
 
   #moveTo(handle: number, target: number, taken: number, allocNs: number, cpu: number): number {

@@ -5,7 +5,6 @@ import type { Costs } from "../host/costs.ts";
 import type { Judge } from "../host/judge.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
 import { AllocationTable } from "./allocation_table.ts";
-import { MOVABLE } from "./allocator.ts";
 import type { HousekeepingHooks } from "./housekeeping_hooks.ts";
 import { Kswapd } from "./kswapd.ts";
 import type { BlockReturned } from "./per_cpu.ts";
@@ -15,7 +14,7 @@ import type { HintingPolicy } from "./policy.ts";
 import { COSTLY_ORDER, Reclaim } from "./reclaim.ts";
 import type { ThpDefrag } from "./thp_defrag.ts";
 import type { Zone } from "./zone.ts";
-import { useOfZones, type ZoneUse } from "./zone_use.ts";
+import { highestFor, useOfZones, zonesFor, type ZoneUse } from "./zone_use.ts";
 
 /** What a guest is made of. */
 export interface GuestParts extends Omit<PageWritesParts, "trace"> {
@@ -177,7 +176,7 @@ export class GuestPages {
   protected take(order: number, migratetype: number, cpu: number): number {
     const pfn = this.source.take(order, migratetype, -1, cpu);
     if (pfn >= 0 || !this.housekeeping) return pfn;
-    if (order <= COSTLY_ORDER) this.reclaim.direct(order, migratetype === MOVABLE, cpu);
+    if (order <= COSTLY_ORDER) this.reclaim.direct(order, highestFor(migratetype), cpu);
     return this.source.takeLast(order, migratetype, -1, cpu);
   }
 
@@ -191,6 +190,11 @@ export class GuestPages {
   /** Gives the pages of a zone on per-CPU lists back to its free lists; the policy hears of it. */
   drain(zone: number): void {
     this.source.drain(zone);
+  }
+
+  /** The zones up to a type in the order in which a CPU asks them. */
+  zonesFor(cpu: number, highest: number): readonly number[] {
+    return zonesFor(this.source.use, cpu, highest);
   }
 
   /** Zones have other sizes and are used in another way from now on. */

@@ -36,6 +36,7 @@ export function useOfSizes(zones: readonly Zone[], { vcpus }: MarkRules): ZoneUs
   return {
     zonelists: [zonelistsOf(zones)],
     cpuNodes: new Array<number>(vcpus).fill(0),
+    zoneNodes: zones.map(() => 0),
     lowmemReserve: zones.map((zone) => reserves[typeOf(zone)]),
     pagesets: zones.map(({ managedPages, watermarks }) => pagesetOf(managedPages, watermarks.low, vcpus)),
     noFragment: managed[ZoneType.normal] > 0 && managed[ZoneType.dma32] > 0,

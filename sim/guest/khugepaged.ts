@@ -28,8 +28,8 @@ export interface KhugepagedParts extends KhugepagedOptions {
   readonly guest: Guest;
   /** What things cost, ns. */
   readonly costs: Pick<Costs, "compactionPageNs" | "scanPageNs">;
-  /** Compacts memory for a block of order 9, as its defrag setting has it; returns the time it takes, ns. */
-  readonly compact?: (order: number) => number;
+  /** Compacts these zones for a block of order 9, as its defrag setting has it; returns the time it takes, ns. */
+  readonly compact?: (order: number, among: readonly number[]) => number;
 }
 
 /** The task of one guest. */
@@ -85,7 +85,7 @@ export class Khugepaged {
       let collapseNs = guest.collapse(handle);
       let waitNs = 0;
       if (collapseNs < 0 && compact !== undefined) {
-        waitNs = compact(PAGEBLOCK_ORDER);
+        waitNs = compact(PAGEBLOCK_ORDER, guest.zonesToCollapse(handle));
         collapseNs = guest.collapse(handle);
       }
       if (collapseNs < 0) {

@@ -5,7 +5,7 @@
  */
 import type { Signal, Sim, Task } from "../core/sim.ts";
 import { Event, NONE } from "../core/trace.ts";
-import { ZoneType } from "./memory_map.ts";
+import { ZONE_NAMES, ZoneType } from "./memory_map.ts";
 import { compactGap, DEF_PRIORITY, MAX_RECLAIM_RETRIES, passDone, type Reclaim, SWAP_CLUSTER_MAX } from "./reclaim.ts";
 import { PAGEBLOCK_ORDER } from "./allocator.ts";
 import type { Zone } from "./zone.ts";
@@ -110,7 +110,9 @@ export class Kswapd {
     const { sim, zones, roundNs, returned, reclaims } = this.#parts;
     const boosts = zones.map(({ watermarkBoost }) => watermarkBoost);
     const order = Math.max(0, this.#order);
-    const highest = this.#order < 0 ? ZoneType.movable : this.#highest;
+    // A boost wakes it for the zone itself and those below (`rmqueue`).
+    const boosted = zones.filter((_, index) => boosts[index] > 0).map(({ name }) => ZONE_NAMES.indexOf(name));
+    const highest = Math.max(this.#order < 0 ? 0 : this.#highest, ...boosted);
     this.#order = -1;
     this.#highest = 0;
     yield roundNs;
@@ -159,7 +161,7 @@ export class Kswapd {
       const lookedAt = pass.inactive + pass.active + pass.slab;
       let pages = 0;
       while (pages < wanted && !passDone(pass)) {
-        pages += reclaim.round(pass, wanted - pages, highest === ZoneType.movable, Event.kswapd, order, NONE);
+        pages += reclaim.round(pass, wanted - pages, highest, Event.kswapd, order, NONE);
         if (reclaim.roundNs > 0) yield reclaim.roundNs;
       }
       total += pages;

@@ -7,7 +7,7 @@ import { MOVABLE, PAGEBLOCK_ORDER, RECLAIMABLE } from "./allocator.ts";
 import { allocAtomic, reserveHighatomic, unreserveHighatomic } from "./highatomic.ts";
 import { type AllocFlags, NO_FLAGS, NO_FRAGMENT } from "./kernel.ts";
 import type { Kswapd } from "./kswapd.ts";
-import { ZoneType } from "./memory_map.ts";
+import { ZONE_NAMES } from "./memory_map.ts";
 import { keepsOrder, listOrder, PCP_LISTS } from "./pcp.ts";
 import { type BlockReturned, PerCpuLists } from "./per_cpu.ts";
 import { ORDINARY, type Urgency, watermarkOk } from "./watermark_check.ts";
@@ -26,9 +26,6 @@ export interface PageSourceOptions {
    */
   readonly reclaims?: boolean;
 }
-
-/** The name of the zone that only movable requests may use. */
-const MOVABLE_ZONE = "Movable";
 
 /** Types that have lists of their own for each small order. */
 const MOBILE_TYPES = RECLAIMABLE + 1;
@@ -119,6 +116,16 @@ export class PageSource {
     return pfn >= 0 || urgent || this.#reclaims ? pfn : this.takeLast(order, migratetype, only, cpu);
   }
 
+  /** Takes 2^order pages for user memory from these zones alone, in their order; the first page, or -1. */
+  takeAmong(zones: readonly number[], order: number, cpu: number): number {
+    return this.#walkZones(zones, order, MOVABLE, cpu, false, true);
+  }
+
+  /** How the zones are used now. */
+  get use(): ZoneUse {
+    return this.#use;
+  }
+
   /** Takes pages after the CPUs gave back what they keep, and then from what is set aside, as {@link take}. */
   takeLast(order: number, migratetype: number, only: number, cpu: number): number {
     let pfn = -1;
@@ -168,8 +175,19 @@ export class PageSource {
   /** First without mixing types and above the low mark, then down to the minimum. */
   #walk(order: number, migratetype: number, only: number, cpu: number, urgent: boolean, wakes = true): number {
     if (only >= 0) return this.#takeFrom(only, order, migratetype, cpu, WALKS.free);
-    const keepMarks = this.#keepMarks;
     const zones = zonesFor(this.#use, cpu, highestFor(migratetype));
+    return this.#walkZones(zones, order, migratetype, cpu, urgent, wakes);
+  }
+
+  #walkZones(
+    zones: readonly number[],
+    order: number,
+    migratetype: number,
+    cpu: number,
+    urgent: boolean,
+    wakes: boolean,
+  ): number {
+    const keepMarks = this.#keepMarks;
     if (this.#use.noFragment) {
       const unmixed = keepMarks ? WALKS.unmixedToLow : WALKS.unmixed;
       const pfn = this.#takeFirst(zones, order, migratetype, cpu, unmixed);
@@ -189,7 +207,7 @@ export class PageSource {
    */
   balanced(order: number, highest: number): boolean {
     return this.#zones.some((zone, index) => {
-      if (highest < ZoneType.movable && zone.name === MOVABLE_ZONE) return false;
+      if (ZONE_NAMES.indexOf(zone.name) > highest) return false;
       const mark = zone.watermarks.high + zone.watermarkBoost;
       const reserve = this.#use.lowmemReserve[index][highest];
       return watermarkOk(zone, order, mark, reserve, ORDINARY, zone.kernel.version);

@@ -5,6 +5,7 @@
  */
 import { Event, NONE, type Trace } from "../core/trace.ts";
 import { Lru, LruList } from "./lru.ts";
+import { ZONE_NAMES, ZoneType } from "./memory_map.ts";
 import type { Zone } from "./zone.ts";
 
 /** Pages that are looked at, or wanted, at a time (SWAP_CLUSTER_MAX). */
@@ -91,16 +92,16 @@ export class Reclaim {
 
   /**
    * One round of a pass: drops pages until `wanted` are free, the round is full or the pass is over, and writes a row `event`.
-   * A request that may not use ZONE_MOVABLE gets nothing from its pages: `movable` says whether it may. Returns the pages freed;
-   * what it took is in {@link roundNs}.
+   * Page cache in zones of types above `highest`, which the request may not use, stays (`sc->reclaim_idx`); slab goes wherever it
+   * is. Returns the pages freed; what it took is in {@link roundNs}.
    */
-  round(pass: ReclaimPass, wanted: number, movable: boolean, event: number, order: number, cpu: number): number {
+  round(pass: ReclaimPass, wanted: number, highest: number, event: number, order: number, cpu: number): number {
     this.#freeNs = 0;
     this.#scanned = 0;
     let pages = 0;
     while (pages < wanted && this.#scanned < ROUND_PAGES && !passDone(pass)) {
       if (pass.active > 0) this.#shrinkActive(pass);
-      if (pass.inactive > 0) pages += this.#shrinkInactive(pass, movable, cpu);
+      if (pass.inactive > 0) pages += this.#shrinkInactive(pass, highest, cpu);
       if (pages < wanted && pass.slab > 0) pages += this.#shrinkSlab(pass, cpu);
     }
     if (pages > 0) this.kswapdFailures = 0;
@@ -113,14 +114,14 @@ export class Reclaim {
    * A task that found no memory reclaims for itself (`try_to_free_pages`): 32 pages, for large orders as many as make a block
    * likely. Returns the pages freed; what it took is in {@link roundNs}.
    */
-  direct(order: number, movable: boolean, cpu: number): number {
+  direct(order: number, highest: number, cpu: number): number {
     const wanted = order > COSTLY_ORDER ? Math.max(SWAP_CLUSTER_MAX, compactGap(order)) : SWAP_CLUSTER_MAX;
-    return this.#some(wanted, movable, order, cpu);
+    return this.#some(wanted, highest, order, cpu);
   }
 
   /** `memory.reclaim`: one step towards `wanted` pages; returns the pages freed, time in {@link roundNs}. */
   proactive(wanted: number, cpu: number): number {
-    return this.#some(Math.min(wanted, SWAP_CLUSTER_MAX), true, NONE, cpu);
+    return this.#some(Math.min(wanted, SWAP_CLUSTER_MAX), ZoneType.movable, NONE, cpu);
   }
 
   /** One round of `drop_caches`; returns false when nothing is left to drop, time in {@link roundNs}. */
@@ -142,13 +143,13 @@ export class Reclaim {
   }
 
   /** Passes of falling priority until enough is free or nothing is left (`do_try_to_free_pages`). */
-  #some(wanted: number, movable: boolean, order: number, cpu: number): number {
+  #some(wanted: number, highest: number, order: number, cpu: number): number {
     let pages = 0;
     let ns = 0;
     for (let priority = DEF_PRIORITY; priority >= 0 && pages < wanted; priority--) {
       const pass = this.pass(priority);
       while (pages < wanted && !passDone(pass)) {
-        pages += this.round(pass, wanted - pages, movable, Event.directReclaim, order, cpu);
+        pages += this.round(pass, wanted - pages, highest, Event.directReclaim, order, cpu);
         ns += this.roundNs;
       }
     }
@@ -174,7 +175,7 @@ export class Reclaim {
   }
 
   /** Referenced or not, pages that are only read and clean go (`folio_check_references`, FOLIOREF_RECLAIM_CLEAN). */
-  #shrinkInactive(pass: ReclaimPass, movable: boolean, cpu: number): number {
+  #shrinkInactive(pass: ReclaimPass, highest: number, cpu: number): number {
     const { lru } = this;
     let reclaimed = 0;
     let left = Math.min(SWAP_CLUSTER_MAX, pass.inactive);
@@ -187,7 +188,7 @@ export class Reclaim {
       const pages = lru.pagesOf(handle);
       pass.inactive = Math.max(0, pass.inactive - pages);
       left -= pages;
-      if (movable || this.#parts.zones[this.#parts.zoneOfHandle(handle)].name !== "Movable") {
+      if (highest === ZoneType.movable || this.#typeOf(handle) <= highest) {
         reclaimed += this.#drop(handle, cpu);
       } else {
         lru.rotate(handle);
@@ -195,6 +196,11 @@ export class Reclaim {
       }
     }
     return reclaimed;
+  }
+
+  /** The type of the zone of what a handle names. */
+  #typeOf(handle: number): number {
+    return ZONE_NAMES.indexOf(this.#parts.zones[this.#parts.zoneOfHandle(handle)].name);
   }
 
   /** Slab that was used since it was looked at last gets another turn (LRU_ROTATE, as dentries and inodes do). */

@@ -9,7 +9,9 @@
 import type { Task } from "../core/sim.ts";
 import { MOVABLE } from "./allocator.ts";
 import { FAILED, type Guest } from "./guest.ts";
+import { ZONE_NAMES } from "./memory_map.ts";
 import { COSTLY_ORDER, MAX_RECLAIM_RETRIES } from "./reclaim.ts";
+import { highestFor } from "./zone_use.ts";
 
 /** A request for pages. */
 export interface PageRequest {
@@ -43,7 +45,7 @@ export function* allocSlowly(
   }
   let retries = 0;
   for (;;) {
-    const pages = guest.reclaim.direct(order, migratetype === MOVABLE, cpu);
+    const pages = guest.reclaim.direct(order, highestOf(guest, request), cpu);
     yield guest.reclaim.roundNs;
     let ns = take(guest, request);
     if (ns === FAILED) ns = take(guest, request, "last");
@@ -61,10 +63,16 @@ export function* allocSlowly(
 /** `__alloc_pages_direct_compact`. */
 function* compactFor(guest: Guest, request: PageRequest): Task<number> {
   const { order, migratetype, cpu } = request;
-  const compactNs = guest.hooks.compact?.(order, migratetype, cpu) ?? 0;
+  const zones = guest.zonesFor(cpu, highestOf(guest, request));
+  const compactNs = guest.hooks.compact?.(order, migratetype, cpu, zones) ?? 0;
   if (compactNs === 0) return FAILED;
   yield compactNs;
   return take(guest, request);
+}
+
+/** The highest type of zone that a request may use (`gfp_zone`). */
+function highestOf({ zones }: Guest, { migratetype, zone }: PageRequest): number {
+  return zone >= 0 ? ZONE_NAMES.indexOf(zones[zone].name) : highestFor(migratetype);
 }
 
 function take(guest: Guest, { handle, order, migratetype, zone, cpu }: PageRequest, way?: "last"): number {

@@ -11,6 +11,8 @@ export interface ZoneUse {
   readonly zonelists: readonly (readonly (readonly number[])[])[];
   /** The node of each CPU. */
   readonly cpuNodes: readonly number[];
+  /** The node of each zone. */
+  readonly zoneNodes: readonly number[];
   /** For each zone the pages held back from requests, by the highest type of zone that they may use. */
   readonly lowmemReserve: readonly (readonly number[])[];
   /** For each zone the sizes of its per-CPU lists. */
@@ -25,6 +27,7 @@ export function useOfLayout({ plans, zonelists, cpuNodes }: MachineLayout): Zone
   return {
     zonelists,
     cpuNodes,
+    zoneNodes: plans.map(({ node }) => node),
     lowmemReserve: plans.map(({ lowmemReserve }) => lowmemReserve),
     pagesets: plans.map(({ pageset }) => pageset),
     noFragment: has(ZoneType.normal) && has(ZoneType.dma32),
@@ -37,6 +40,7 @@ export function useOfZones(zones: readonly Zone[], cpus: number): ZoneUse {
   return {
     zonelists: [[order, order, order, order]],
     cpuNodes: [0],
+    zoneNodes: zones.map(() => 0),
     lowmemReserve: zones.map(() => [0, 0, 0, 0, 0]),
     pagesets: zones.map(({ managedPages, watermarks }) => pagesetOf(managedPages, watermarks.low, cpus)),
     noFragment: false,
@@ -52,6 +56,11 @@ export function highestFor(migratetype: number): number {
 export function zonesFor(use: ZoneUse, cpu: number, highest: number): readonly number[] {
   const node = use.cpuNodes[cpu >= 0 && cpu < use.cpuNodes.length ? cpu : 0];
   return use.zonelists[node][highest];
+}
+
+/** The zones of some nodes for user pages, as they are asked on the first of these nodes. */
+export function zonesOfNodes(use: ZoneUse, nodes: readonly number[]): readonly number[] {
+  return use.zonelists[nodes[0]][ZoneType.movable].filter((zone) => nodes.includes(use.zoneNodes[zone]));
 }
 
 /**
