@@ -1,4 +1,4 @@
-/** A guest with the zones of a machine that keeps house; its CPUs run operations given one by one, and its rows are kept. */
+/** A guest with the zones of a machine that keeps house, without per-CPU lists; its CPUs run operations given one by one, and its rows are kept. */
 import { allCheckers } from "../../sim/core/checkers.ts";
 import { MemorySink } from "../../sim/core/memory_sink.ts";
 import { Sim } from "../../sim/core/sim.ts";
@@ -17,8 +17,7 @@ import { Backing, HostMemory } from "../../sim/host/backing.ts";
 import { costProfiles, costsOf } from "../../sim/host/costs.ts";
 import { Judge } from "../../sim/host/judge.ts";
 
-/** The costs of every such guest. */
-export const costs = costsOf(costProfiles[0]);
+const costs = costsOf(costProfiles[0]);
 
 /** One operation. */
 export interface Step {
@@ -49,12 +48,9 @@ export interface Row {
 export interface ZonedOptions extends Partial<LayoutOptions> {
   readonly kernel?: "6.1" | "6.12";
   readonly vcpus?: number;
-  readonly perCpu?: number;
   readonly thpDefrag?: ThpDefrag;
   readonly initOnAlloc?: boolean;
   readonly initOnFree?: boolean;
-  /** Pages that khugepaged looks at every second; it does not run unless told. */
-  readonly khugepaged?: number;
 }
 
 /** The guest. */
@@ -69,7 +65,7 @@ export class ZonedGuest {
   readonly #vcpus: Vcpus;
 
   constructor(memoryBytes: number, options: ZonedOptions = {}) {
-    const { kernel = "6.1", vcpus = 1, perCpu = 0, thpDefrag = "madvise" } = options;
+    const { kernel = "6.1", vcpus = 1, thpDefrag = "madvise" } = options;
     const plain: LayoutOptions = { zones: { layout: "auto" }, holes: [], numa: [], reserved: "none", ...options };
     const layout = layoutMachine(memoryBytes, { ...plain, thp: false, vcpus, kernel });
     const { zones } = layout;
@@ -91,7 +87,7 @@ export class ZonedGuest {
       initOnAlloc: options.initOnAlloc ?? false,
       initOnFree: options.initOnFree,
       use: useOfLayout(layout),
-      pages: { perCpu, keepMarks: true, reclaims: true },
+      pages: { perCpu: 0, keepMarks: true, reclaims: true },
       thpDefrag,
     });
     for (const zone of zones) {
@@ -100,8 +96,8 @@ export class ZonedGuest {
         judge.release(pfn, count);
       }
     }
-    const khugepaged = options.khugepaged === undefined ? false : { scan: options.khugepaged, sleep: 1e9 };
-    this.background = new Background({ sim, guest: this.guest, costs, compaction: { proactiveness: 0 }, khugepaged });
+    const compaction = { proactiveness: 0 };
+    this.background = new Background({ sim, guest: this.guest, costs, compaction, khugepaged: false });
     this.#vcpus = new Vcpus(sim, this.guest);
   }
 
@@ -125,7 +121,7 @@ export class ZonedGuest {
         return 1;
       },
     });
-    // kcompactd and khugepaged are not started unless a test does so; what they are woken for is done.
+    // kcompactd does not look ahead of need; what it is woken for is done.
     this.sim.run(this.sim.now + 100e9);
     return this.rows().slice(before);
   }
