@@ -47,6 +47,7 @@ import {
 import type { Workload, WorkloadContext } from "../sim/guest/operations.ts";
 import { type WorkloadPlugin, workloadPlugin } from "../sim/guest/plugin.ts";
 import { StartBlocks } from "../sim/guest/start_blocks.ts";
+import type { Weights } from "./distribution_options.ts";
 import { readUserCurve } from "./users/curve.ts";
 import { userKinds } from "./users/mod.ts";
 import { type PhaseUser, UserStream } from "./users/stream.ts";
@@ -120,6 +121,10 @@ function parseUser(input: Readonly<Record<string, unknown>>, path: (string | num
   const { value } = parseOptions(kind.options, rest, path, Object.keys(COMMON.fields));
   if ((value as { follow?: boolean }).follow === true && !curve) {
     throw new InputError([...path, "follow"], "follow needs the key `curve` of the workload");
+  }
+  const { burst = 1, orders = {} } = value as { burst?: number; orders?: Weights };
+  if (burst > 1 && Object.entries(orders).some(([order, weight]) => order !== "0" && weight > 0)) {
+    throw new InputError([...path, "burst"], "burst is for single pages, orders: {0: 1}, and these are larger");
   }
   return { kind, options: value, ...common };
 }

@@ -42,6 +42,14 @@ export class AllocationTable {
     this.#places[handle] = 0;
   }
 
+  /** Takes an allocation out, and leaves what the handle named in the fields; false, with the fields as they were, if nothing. */
+  take(handle: number): boolean {
+    if (!this.find(handle)) return false;
+    this.owner?.remove(this.zone, this.pfn);
+    this.#places[handle] = 0;
+    return true;
+  }
+
   /** The pages that a handle named are nobody's; what {@link find} left in the fields stays. */
   #disown(handle: number): void {
     const { pfn, order, zone } = this;

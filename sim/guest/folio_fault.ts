@@ -35,9 +35,9 @@ export class FolioFault {
   }
 
   /**
-   * Takes the folio of page `page` of a fault of 2^order pages: the largest that is aligned there and can be had without
-   * reclaim (mm/memory.c `alloc_anon_folio`); a huge page fault has single pages beside huge ones only. Returns the time it
-   * takes, ns, or {@link FAILED} when not even a single page is free.
+   * Takes the folio of page `page` of a fault that wants folios of 2^order pages: the largest that is aligned there and can be
+   * had without reclaim (mm/memory.c `alloc_anon_folio`); a huge page fault has single pages beside huge ones only. Returns the
+   * time it takes, ns, or {@link FAILED} when not even a single page is free.
    */
   take(handle: number, page: number, order: number, migratetype: number, cpu: number): number {
     const guest = this.#guest;
@@ -50,7 +50,7 @@ export class FolioFault {
       }
     } else {
       // A page number within a fault has at most nine bits. Where a folio failed, what follows it is aligned to no larger one.
-      for (let fits = page === 0 ? order : 31 - Math.clz32(page & -page); fits > 0; fits--) {
+      for (let fits = page === 0 ? order : Math.min(order, 31 - Math.clz32(page & -page)); fits > 0; fits--) {
         this.order = fits;
         const ns = guest.alloc(handle + page, fits, migratetype, -1, cpu, false, "quiet");
         if (ns !== FAILED) return ns;

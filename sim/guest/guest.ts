@@ -111,13 +111,14 @@ export class Guest extends GuestPages {
 
   /** Frees what a handle names and tells the policy. Returns the time it takes, ns. */
   free(handle: number, cpu: number): number {
-    if (!this.allocations.find(handle)) {
+    if (!this.allocations.take(handle)) {
       if (this.reclaim.lru.forget(handle)) this.droppedFrees++;
       else this.skippedFrees++;
       return 0;
     }
     this.reclaim.lru.remove(handle);
-    return this.release(handle, cpu);
+    const { pfn, order, zone } = this.allocations;
+    return this.giveBack(this.zones[zone], pfn, order, cpu);
   }
 
   /** Writes the first pages of what a handle names. Returns the time of the faults, ns. */

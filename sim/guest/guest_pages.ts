@@ -100,7 +100,7 @@ export class GuestPages {
       zones: parts.zones,
       costs: parts.costs,
       zoneOfHandle: (handle) => this.zoneOfHandle(handle),
-      drop: (handle, cpu) => this.release(handle, cpu),
+      drop: (handle, cpu) => this.#release(handle, cpu),
     });
     if (pages.keepMarks) {
       const roundNs = Math.round(parts.costs.passNs);
@@ -165,10 +165,9 @@ export class GuestPages {
   }
 
   /** Frees what a handle names. */
-  protected release(handle: number, cpu: number): number {
-    this.allocations.find(handle);
+  #release(handle: number, cpu: number): number {
+    this.allocations.take(handle);
     const { pfn, order, zone } = this.allocations;
-    this.allocations.remove(handle);
     return this.giveBack(this.zones[zone], pfn, order, cpu);
   }
 

@@ -38,6 +38,8 @@ export const OpFlag = {
    * A touch and a free with this flag and the same order reach whatever it became.
    */
   fallback: 4,
+  /** With {@link OpFlag.fallback}: faults of single pages one after the other, taken as one operation. */
+  singles: 8,
 } as const;
 
 /** Rows of operations; a stream fills the first `count` of them. */

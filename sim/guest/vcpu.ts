@@ -28,6 +28,11 @@ interface StreamState {
   count: number;
 }
 
+/** The order of the folios that a fault wants. */
+function wantedOrder({ flags, order }: OpColumns, row: number): number {
+  return (flags[row] & OpFlag.singles) !== 0 ? 0 : order[row];
+}
+
 /** The virtual CPUs of one guest. */
 export class Vcpus {
   /** Streams that have not ended. */
@@ -150,10 +155,11 @@ export class Vcpus {
     const touch = columns.touch[row];
     const cpu = columns.cpu[row];
     const folio = this.#folio;
+    const order = wantedOrder(columns, row);
     const pages = ORDER_PAGES[columns.order[row]];
     let ns = 0;
     for (let page = 0; page < pages;) {
-      const takenNs = folio.take(handle, page, columns.order[row], columns.migratetype[row], cpu);
+      const takenNs = folio.take(handle, page, order, columns.migratetype[row], cpu);
       if (takenNs === FAILED || guest.needsUse(handle + page)) {
         this.#sim.spawn(this.#finishFolios(index, page, takenNs, ns, folio.order));
         return -1;
@@ -171,11 +177,12 @@ export class Vcpus {
     const touch = columns.touch[row];
     const cpu = columns.cpu[row];
     const migratetype = columns.migratetype[row];
+    const wanted = wantedOrder(columns, row);
     const pages = ORDER_PAGES[columns.order[row]];
     let ns = doneNs;
     for (let page = from; page < pages;) {
       const first = page === from;
-      const takenNs = first ? firstNs : this.#folio.take(handle, page, columns.order[row], migratetype, cpu);
+      const takenNs = first ? firstNs : this.#folio.take(handle, page, wanted, migratetype, cpu);
       const order = first ? firstOrder : this.#folio.order;
       const request = { handle: handle + page, order, migratetype, zone: -1, cpu };
       const useNs: number = yield* this.#takeAndUse(request, Math.max(0, touch - page), takenNs);

@@ -11,7 +11,7 @@ import {
   type Weights,
 } from "../distribution_options.ts";
 import { type Amount, amountField, amountPages, type Amounts, amountsDistribution, amountsField } from "./amounts.ts";
-import { type Backing, Region } from "./region.ts";
+import { type Backing, burstField, Region } from "./region.ts";
 import { type MemoryUser, type OpSink, type UserContext, type UserKind, userKind } from "./user.ts";
 
 /** Options of anonymous memory. */
@@ -24,6 +24,8 @@ export interface AnonymousOptions {
   readonly lifetime: Lifetime;
   /** Folios of a fault. */
   readonly orders: Weights;
+  /** How many faults of single pages are run as one operation, at most. */
+  readonly burst: number;
   /** Share of memory from huge faults. */
   readonly huge: number;
 }
@@ -34,6 +36,7 @@ const options: Options<AnonymousOptions> = {
     region: amountsField("exponential", "16MiB", "size of a region"),
     lifetime: lifetimeField("30s"),
     orders: ordersField({ 0: 1 }),
+    burst: burstField,
     huge: fraction(0, 0, 1, {
       summary: "share of memory from huge faults, with fallback (THP)",
       source: "mm/huge_memory.c do_huge_pmd_anonymous_page",
@@ -57,6 +60,7 @@ class Anonymous implements MemoryUser {
     this.#backing = {
       orders: orderDistribution(settings.orders),
       huge: settings.huge,
+      burst: settings.burst,
       random: context.random("anonymous"),
     };
     this.#sizes = amountsDistribution(settings.region, context.memoryPages);

@@ -11,7 +11,7 @@ import { MOVABLE } from "../../sim/guest/allocator.ts";
 import { OpFlag } from "../../sim/guest/operations.ts";
 import { ORDER_PAGES, PAGE_SIZE } from "../../sim/memory/range.ts";
 import { meanPages, orderDistribution, ordersField, type Weights } from "../distribution_options.ts";
-import { type Amount, amountField, amountPages } from "./amounts.ts";
+import { type Amount, amountField, amountPages, type Amounts, amountsDistribution, amountsField } from "./amounts.ts";
 import { type MemoryUser, type OpSink, type UserContext, type UserKind, userKind } from "./user.ts";
 
 /** Options of the page cache. */
@@ -28,6 +28,8 @@ export interface PageCacheOptions {
   readonly tick: number;
   /** Whether the curve says how much is cached. */
   readonly follow: boolean;
+  /** Sizes of new files. */
+  readonly file: Amounts;
   /** Share of new pages that belong to files that are deleted. */
   readonly written: number;
   /** Share of new pages that are mapped or pinned, so that they cannot be dropped. */
@@ -44,6 +46,7 @@ const options: Options<PageCacheOptions> = {
     orders: ordersField({ 0: 1 }),
     tick: duration("20ms", { summary: "how often it acts" }, 1000),
     follow: flag(false, { summary: "the curve says how much is cached: new files are written, later deleted" }),
+    file: amountsField("constant", "4KiB", "with follow: size of a new file"),
     written: fraction(0.9, 0, 1, {
       summary: "with follow: share of pages of files that are deleted when the curve falls",
     }),
@@ -101,6 +104,10 @@ class Follower implements MemoryUser {
   #options: PageCacheOptions;
   #random: Random;
   #orders: Distribution;
+  #files: Distribution;
+  /** Pages of the newest file that are still to come, and whether it will be deleted. */
+  #filePages = 0;
+  #deleted = false;
   #written: { handle: number; order: number }[] = [];
   #kept: number[] = [];
   #pages = 0;
@@ -110,6 +117,7 @@ class Follower implements MemoryUser {
     this.#options = settings;
     this.#random = context.random("page-cache");
     this.#orders = orderDistribution(settings.orders);
+    this.#files = amountsDistribution(settings.file, context.memoryPages);
   }
 
   act(sink: OpSink): void {
@@ -131,10 +139,15 @@ class Follower implements MemoryUser {
   #write(sink: OpSink): void {
     const order = this.#orders.draw(this.#random);
     const { mapped, written } = this.#options;
+    if (this.#filePages <= 0) {
+      this.#filePages = Math.max(1, Math.round(this.#files.draw(this.#random)));
+      this.#deleted = this.#random.nextFloat() < written;
+    }
+    this.#filePages -= ORDER_PAGES[order];
     const flags = this.#random.nextFloat() < mapped ? 0 : OpFlag.cache;
     const handle = sink.alloc(order, MOVABLE, ORDER_PAGES[order], flags);
     this.#pages += ORDER_PAGES[order];
-    if (flags !== 0 && this.#random.nextFloat() < written) this.#written.push({ handle, order });
+    if (flags !== 0 && this.#deleted) this.#written.push({ handle, order });
     else this.#kept.push(handle);
   }
 

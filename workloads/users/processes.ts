@@ -25,7 +25,7 @@ import {
   amountsField,
   shareOf,
 } from "./amounts.ts";
-import { type Backing, Region } from "./region.ts";
+import { type Backing, burstField, Region } from "./region.ts";
 import { type MemoryUser, type OpSink, type UserContext, type UserKind, userKind } from "./user.ts";
 
 /** Options of processes. */
@@ -46,6 +46,8 @@ export interface ProcessesOptions {
   readonly tick: number;
   /** Folios of a fault. */
   readonly orders: Weights;
+  /** How many faults of single pages are run as one operation, at most. */
+  readonly burst: number;
   /** Share of memory from huge faults. */
   readonly huge: number;
   /** File pages read for every MiB that it grows. */
@@ -70,6 +72,7 @@ const options: Options<ProcessesOptions> = {
     growth: fraction(0.5, 0, 1, { summary: "part of its life in which a process grows, from 0 to 1" }),
     tick: duration("50ms", { summary: "how often a process that grows faults" }, 1000),
     orders: ordersField({ 0: 1 }),
+    burst: burstField,
     huge: fraction(0, 0, 1, {
       summary: "share of memory from huge faults, with fallback (THP)",
       source: "mm/huge_memory.c do_huge_pmd_anonymous_page",
@@ -102,7 +105,7 @@ interface Shape {
 const PROCESS_PAGES_MIN = 64;
 
 /** With `follow` a process that has so many times what the curve wants of it exits: a falling curve is jobs that end. */
-const EXCESS_MAX = 1.35;
+const EXCESS_MAX = 1.25;
 
 /** Order of a kernel stack, THREAD_SIZE_ORDER of x86-64. */
 const STACK_ORDER = 2;
@@ -228,7 +231,12 @@ function create(context: UserContext, settings: ProcessesOptions): MemoryUser {
   const shape: Shape = {
     context,
     options: settings,
-    backing: { orders: orderDistribution(settings.orders), huge: settings.huge, random: context.random("processes") },
+    backing: {
+      orders: orderDistribution(settings.orders),
+      huge: settings.huge,
+      burst: settings.burst,
+      random: context.random("processes"),
+    },
     memory: amountsDistribution(settings.memory, memoryPages),
     lifetimes: lifetimeDistribution(settings.lifetime),
     spread: uniform(1 - settings.spread, 1 + settings.spread),

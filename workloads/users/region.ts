@@ -1,5 +1,6 @@
 /** A mapping of a process: pages that are faulted in one after the other, with their page tables, and go all at once. */
 import type { Distribution } from "../../sim/core/distributions.ts";
+import { type Field, integer } from "../../sim/core/options.ts";
 import type { Random } from "../../sim/core/random.ts";
 import { PAGEBLOCK_ORDER, UNMOVABLE } from "../../sim/guest/allocator.ts";
 import { ORDER_PAGES } from "../../sim/memory/range.ts";
@@ -14,9 +15,16 @@ export interface Backing {
   readonly orders: Distribution;
   /** Share of regions' memory that is faulted in by huge pages (THP). */
   readonly huge: number;
+  /** So many faults of single pages at most are run as one operation; with 1 each is one. */
+  readonly burst: number;
   /** Random numbers. */
   readonly random: Random;
 }
+
+/** Option: with more than one fault an operation a run is faster, and nothing else happens on the CPU between them. */
+export const burstField: Field<number> = integer(1, 1, TABLE_PAGES, {
+  summary: "with single pages only: how many faults are run as one operation, at most",
+});
 
 /** A region that grows from its start and is unmapped as a whole. */
 export class Region {
@@ -33,7 +41,7 @@ export class Region {
 
   /** Faults pages in until there are at least `pages`; page tables come with each 2 MiB (`__pte_alloc`, `pgtable_trans_huge_deposit`). */
   grow(sink: OpSink, pages: number): void {
-    const { orders, huge, random } = this.#backing;
+    const { orders, huge, burst, random } = this.#backing;
     while (this.pages < pages) {
       if (this.pages >= this.#tables * TABLE_PAGES) {
         this.#tables++;
@@ -43,6 +51,13 @@ export class Region {
           this.pages += TABLE_PAGES;
           continue;
         }
+      }
+      if (burst > 1) {
+        const left = Math.min(pages, this.#tables * TABLE_PAGES) - this.pages;
+        const order = 31 - Math.clz32(Math.min(burst, left));
+        this.#handles.push(sink.faultSingles(order));
+        this.pages += ORDER_PAGES[order];
+        continue;
       }
       const order = orders.draw(random);
       this.#handles.push(sink.fault(order, ORDER_PAGES[order]));

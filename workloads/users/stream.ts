@@ -109,6 +109,12 @@ export class UserStream implements OpStream, OpSink {
     return handle;
   }
 
+  faultSingles(order: number): number {
+    const handle = this.#handles.take(order);
+    this.#add(Op.alloc, handle, order, MOVABLE, ORDER_PAGES[order], OpFlag.fallback | OpFlag.singles);
+    return handle;
+  }
+
   free(handle: number): void {
     const order = this.#handles.orderOf(handle);
     this.#add(Op.free, handle, order, 0, 0, order > 0 ? OpFlag.fallback : 0);

@@ -15,7 +15,9 @@ export interface OpSink {
   alloc(order: number, migratetype: number, touch: number, flags?: number): number;
   /** A fault of a movable folio of 2^order pages, 9 at most, that may become smaller ones (OpFlag.fallback). Returns the handle. */
   fault(order: number, touch: number): number;
-  /** Frees a handle of {@link OpSink.alloc} or {@link OpSink.fault}. */
+  /** Faults of 2^order single pages one after the other, 2^9 at most, that are run as one operation. Returns the handle. */
+  faultSingles(order: number): number;
+  /** Frees a handle of {@link OpSink.alloc}, {@link OpSink.fault} or {@link OpSink.faultSingles}. */
   free(handle: number): void;
   /** Writes the first `pages` pages of a handle. */
   touch(handle: number, pages: number): void;
