@@ -19,7 +19,8 @@ function allocHuge(guest: Guest, handle: number, migratetype: number, cpu: numbe
   if (ns !== FAILED || defrag !== "always") return ns;
   const compactNs = guest.hooks.compact?.(PAGEBLOCK_ORDER, migratetype, cpu) ?? 0;
   if (compactNs === 0) return FAILED;
-  const again = guest.alloc(handle, PAGEBLOCK_ORDER, migratetype, -1, cpu);
+  // GFP_TRANSHUGE may reclaim directly, and never wakes kswapd.
+  const again = guest.alloc(handle, PAGEBLOCK_ORDER, migratetype, -1, cpu, false, "quiet");
   return again === FAILED ? FAILED : again + compactNs;
 }
 
