@@ -108,6 +108,7 @@ class Follower implements MemoryUser {
   /** Pages of the newest file that are still to come, and whether it will be deleted. */
   #filePages = 0;
   #deleted = false;
+  #started = false;
   #written: { handle: number; order: number }[] = [];
   #kept: number[] = [];
   #pages = 0;
@@ -125,6 +126,7 @@ class Follower implements MemoryUser {
     const base = amountPages(this.#options.base, memoryPages);
     const wanted = Math.max(0, curve!.cachedPages(startNs + sink.nowNs) - base) / cpus;
     while (this.#pages < wanted) this.#write(sink);
+    this.#started = true;
     // What was read is not deleted, so that it is left for the guest to drop.
     while (this.#pages > wanted + ORDER_PAGES[4] && this.#written.length > 0) this.#delete(sink);
     this.dueNs = sink.nowNs + this.#options.tick;
@@ -141,7 +143,8 @@ class Follower implements MemoryUser {
     const { mapped, written } = this.#options;
     if (this.#filePages <= 0) {
       this.#filePages = Math.max(1, Math.round(this.#files.draw(this.#random)));
-      this.#deleted = this.#random.nextFloat() < written;
+      // What is cached at the start was read before: it is not deleted.
+      this.#deleted = this.#random.nextFloat() < written && this.#started;
     }
     this.#filePages -= ORDER_PAGES[order];
     const flags = this.#random.nextFloat() < mapped ? 0 : OpFlag.cache;
