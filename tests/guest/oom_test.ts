@@ -90,6 +90,11 @@ class Machine {
     return this;
   }
 
+  /** Nothing starts any more. */
+  stop(): void {
+    this.#vcpus.stop();
+  }
+
   /** How many of these handles name pages. */
   live(handle: number, count: number): number {
     let live = 0;
@@ -189,31 +194,45 @@ Deno.test("large orders and requests that cannot wait fail and kill nobody", () 
 });
 
 /**
- * The first CPU runs out as process `asks` and then waits for 0.1 s for what its driver has to say; meanwhile the second one runs
- * out. Process 1 has 1900 pages, process 2 1132, the kernel 1000: all.
+ * The first CPU runs out as process `asks` and then waits for 0.1 s for its driver, which may give hope; meanwhile the second
+ * one runs out. Process 1 has 1900 pages, process 2 1132, the kernel 1000: all.
  */
-function whileAnotherWaits(asks: number): Machine {
+function whileAnotherWaits(asks: number, hope: boolean): Machine {
   let calls = 0;
   const machine = new Machine({
     *onPressure() {
-      if (calls++ === 0) yield 1e8;
-      return false;
+      if (calls++ > 0) return false;
+      yield 1e8;
+      return hope;
     },
   });
   const first = [...takes(1, 0, 1900), { owner: asks, handle: 3000, pauseNs: 1e9 }];
   machine.run(first, [...takes(0, 10_000, 1000), ...takes(2, 5000, 1132), { owner: 2, handle: 7000, pauseNs: 1e9 }]);
   machine.validate();
-  assert.deepEqual(machine.kills(), [1900]);
+  assert.deepEqual([machine.kills(), calls], [[1900], 2]);
   assert.deepEqual([machine.live(5000, 1132), machine.live(7000, 1), machine.count(Event.allocFail)], [1132, 1, 0]);
   return machine;
 }
 
 Deno.test("a task that waits is killed by another: it goes without, and kills nobody", () => {
-  assert.equal(whileAnotherWaits(1).live(3000, 1), 0);
+  for (const hope of [false, true]) assert.equal(whileAnotherWaits(1, hope).live(3000, 1), 0);
 });
 
 Deno.test("a task that waits while another kills tries again before it kills, too", () => {
-  assert.equal(whileAnotherWaits(3).live(3000, 1), 1);
+  for (const hope of [false, true]) assert.equal(whileAnotherWaits(3, hope).live(3000, 1), 1);
+});
+
+Deno.test("nobody is killed once the run has ended", () => {
+  const machine: Machine = new Machine({
+    *onPressure() {
+      yield 1000;
+      machine.stop();
+      return false;
+    },
+  });
+  machine.run(takes(1, 0, USABLE + 1));
+  machine.validate();
+  assert.deepEqual([machine.kills(), machine.live(0, USABLE)], [[], USABLE]);
 });
 
 Deno.test("the page cache is nobody's, whoever read it", () => {
