@@ -107,6 +107,12 @@ class Machine {
     return this.#rows().event.filter((one) => one === event).length;
   }
 
+  /** What the rows of an event say that they took, ns. */
+  costs(event: number): number[] {
+    const rows = this.#rows();
+    return [...rows.costNs].filter((_, row) => rows.event[row] === event);
+  }
+
   /** Pages of each `oom_kill` row, after a look at the `free` rows behind it: they are its pages. */
   kills(): number[] {
     const { event, pages, costNs } = this.#rows();
@@ -161,6 +167,8 @@ Deno.test("the largest process dies, the others go on, and what is asked for it 
   assert.equal(machine.count(Event.free), 2000 + 1000);
   assert.deepEqual([machine.count(Event.allocFail), machine.guest.skippedFrees], [0, 0]);
   assert.deepEqual([machine.guest.oom.kills, machine.guest.oom.failures], [1, 0]);
+  // The one that asked waited for as long as the frees of the victim took: nothing else kept it.
+  assert.deepEqual(machine.costs(Event.stall), [machine.costs(Event.free).slice(0, 2000).reduce((a, b) => a + b)]);
 });
 
 Deno.test("of two equal processes that of the higher number dies; after the last one allocations fail", () => {
@@ -247,7 +255,7 @@ Deno.test("the page cache is nobody's, whoever read it", () => {
 });
 
 Deno.test("a huge fault that fell back belongs to its process page by page, and ends where it is killed", () => {
-  // 300 single pages are left when the fault of 512 comes: no folio of 2 MiB, 300 pages, then the process dies of it.
+  // 300 single pages are left when a fault of 512 comes.
   const fault: Step = { owner: 2, handle: 0, order: 9, flags: OpFlag.fallback };
   const rest = USABLE - 1024 - 300 - 1400;
   const machine = new Machine().run([
@@ -260,9 +268,10 @@ Deno.test("a huge fault that fell back belongs to its process page by page, and 
     ...takes(1, 6400, 100),
   ]);
   machine.validate();
-  // Page tables do not count here, as the steps have none: 2 x 512 + 300 < 1400, so that the other one dies first.
+  // 2 x 512 + 300 < 1400: the other one dies, and the fault goes on. Two huge pages are left when it was freed.
   assert.deepEqual(machine.kills(), [1400]);
-  assert.deepEqual([machine.live(0, 1536), machine.live(6400, 100)], [0 + 2, 0]);
+  assert.deepEqual([machine.live(0, 1536), machine.live(6400, 100)], [2, 0]);
+  // 2 x 512 + 300 > 1200: it dies itself, and no page of the fault comes after that.
   const both = new Machine().run([
     { ...fault, handle: 512 },
     { ...fault, handle: 1024 },
@@ -279,7 +288,8 @@ Deno.test("a huge fault that fell back belongs to its process page by page, and 
 });
 
 Deno.test("pages that compaction moved and that became a huge page stay their process's", () => {
-  // A checkerboard of 2048 pages, all but 512 of which are one process's; then 512 in a row of another.
+  // A checkerboard: every other of 4032 pages is in use, of the first 1024 by the kernel, of the others by one process. Then
+  // 512 handles in a row of another process.
   const board = Array.from({ length: PAGES }, (_, n): Step => ({ owner: n < 1024 ? 0 : 1, handle: n }));
   const machine = new Machine();
   const usable = board.slice(0, USABLE);
