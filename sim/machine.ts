@@ -64,7 +64,7 @@ export interface CounterFigures {
   readonly skippedFrees: number;
   /** Frees of what the guests had dropped before. */
   readonly droppedFrees: number;
-  /** How often guests ran out of memory. */
+  /** How often guests ran out of memory, whether there was a process to kill or not. */
   readonly oomKills: number;
   /** Requests of the host that came while the driver still answered another. */
   readonly droppedRequests: number;
@@ -209,12 +209,12 @@ export class Machine {
     };
   }
 
-  /** A guest without memory goes on, but that is found. */
+  /** A guest in which an allocation failed as there was nobody to kill goes on, but that is found. */
   #outOfMemory(): string | undefined {
-    const poor = this.guests.find(({ guest }) => guest.oomKills > 0);
+    const poor = this.guests.find(({ guest }) => guest.oom.failures > 0);
     if (poor === undefined) return undefined;
-    const { index, guest: { oomKills } } = poor;
-    return `guest ${index} ran out of memory: ${oomKills} allocation${oomKills > 1 ? "s" : ""} failed`;
+    const { index, guest: { oom: { failures } } } = poor;
+    return `guest ${index} ran out of memory: ${failures} allocation${failures > 1 ? "s" : ""} failed`;
   }
 
   #counters(): CounterFigures {
@@ -231,7 +231,7 @@ export class Machine {
       unencodable: sum(({ driver }) => driver.counters.unencodable),
       skippedFrees: sum(({ guest }) => guest.skippedFrees),
       droppedFrees: sum(({ guest }) => guest.droppedFrees),
-      oomKills: sum(({ guest }) => guest.oomKills),
+      oomKills: sum(({ guest }) => guest.oom.kills + guest.oom.failures),
       droppedRequests: sum(({ driver }) => driver.counters.droppedRequests),
       busyWaitNs: sum(({ link }) => link.busyWaitNs),
       cacheLines: sum(({ link }) => link.cacheLines),

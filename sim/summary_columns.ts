@@ -16,7 +16,7 @@ export const SUMMARY_COLUMNS: readonly string[] = [
   ...["free_huge_end_bytes", "unusable_free_index_9_end", "unmovable_pageblocks_end", "movable_pageblocks_end"],
   ...["reclaimable_pageblocks_end", "highatomic_pageblocks_end", "mixed_pageblocks_end"],
   ...["compaction_pages", "compaction_ns", "khugepaged_pages", "kswapd_pages", "direct_reclaim_pages"],
-  ...["drop_caches_pages", "dropped_frees", "oom_kills"],
+  ...["drop_caches_pages", "dropped_frees", "oom_kills", "oom_killed_pages"],
 ];
 
 /** What a comparison shows unless a scenario says otherwise. */
@@ -26,6 +26,9 @@ export const SHOWN_COLUMNS: readonly string[] = [
   ...["payload_bytes", "ranges", "driver_cpu_ns", "host_cpu_ns", "guest_stall_ns", "alloc_fails", "violations"],
   "near_misses",
 ];
+
+/** What it shows beside them when a guest ran out of memory. */
+export const OOM_COLUMNS: readonly string[] = ["oom_kills", "oom_killed_pages"];
 
 /** One row of a comparison: a column, a ratio, or a gain. */
 export interface ShownRow {

@@ -91,6 +91,7 @@ export function summaryRow(run: LoadedRun, result: MachineResult): SummaryRow {
     drop_caches_pages: figures.dropCachesPages,
     dropped_frees: counters.droppedFrees,
     oom_kills: counters.oomKills,
+    oom_killed_pages: figures.oomKilledPages,
     ...Object.fromEntries(Object.entries(counters.policy).map(([name, value]) => [`policy_${name}`, value])),
   };
 }

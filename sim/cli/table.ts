@@ -1,7 +1,7 @@
 /** Tables for the terminal: the comparison of runs, and plain lists. */
 import { formatDuration, formatSize } from "../memory/units.ts";
 import { PAGE_SIZE } from "../memory/range.ts";
-import { SHOWN_COLUMNS, type ShownRow, shownRow } from "../summary_columns.ts";
+import { OOM_COLUMNS, SHOWN_COLUMNS, type ShownRow, shownRow } from "../summary_columns.ts";
 import type { Cell, SummaryRow } from "../summary_row.ts";
 
 /** Columns padded to their widest cell: the first to the left, the others to the right unless they are texts. */
@@ -81,11 +81,12 @@ const SIDE_BY_SIDE_MAX = 6;
 
 /**
  * One comparison of all runs: side by side when there are few, one line each when there are many. It shows the given rows, the
- * usual ones when there are none.
+ * usual ones when there are none, and then those of the OOM killer when it ran.
  */
 export function comparisonTable(rows: readonly SummaryRow[], show: readonly ShownRow[] = []): string {
   const names = shortNames(rows.map(({ run }) => String(run)));
-  const shown = show.length > 0 ? show : SHOWN_COLUMNS.map(shownRow);
+  const killed = rows.some(({ oom_kills: kills }) => Number(kills) > 0);
+  const shown = show.length > 0 ? show : [...SHOWN_COLUMNS, ...(killed ? OOM_COLUMNS : [])].map(shownRow);
   const table = [
     ["", ...names],
     ...shown.map((one) => [shownLabel(one), ...rows.map((row) => shownCell(row, rows[0], one))]),

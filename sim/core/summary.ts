@@ -182,6 +182,7 @@ export class Summary implements TraceReader {
       violationPages: pages[Event.violation],
       nearMissPages: pages[Event.nearMiss],
       kswapdPages: pages[Event.kswapd],
+      oomKilledPages: pages[Event.oomKill],
       directReclaimPages: pages[Event.directReclaim],
       dropCachesPages: pages[Event.dropCaches],
       compactionPages: pages[Event.compaction],

@@ -74,6 +74,8 @@ export interface SummaryFigures {
   readonly violationPages: number;
   /** Pages that were discarded while owned and not yet written. */
   readonly nearMissPages: number;
+  /** Pages of processes that were killed for want of memory. */
+  readonly oomKilledPages: number;
   /** Pages that kswapd dropped. */
   readonly kswapdPages: number;
   /** Pages that tasks dropped which found no memory, or were told to reclaim. */

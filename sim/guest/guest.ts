@@ -23,8 +23,6 @@ export class Guest extends GuestPages {
   skippedFrees = 0;
   /** Frees of page cache or slab that the guest had dropped before. */
   droppedFrees = 0;
-  /** How often it ran out of memory. */
-  oomKills = 0;
 
   /**
    * Allocates 2^order pages under a handle, from the highest zone downwards or from `zone` alone, and writes the row. The pages
@@ -95,12 +93,6 @@ export class Guest extends GuestPages {
     this.kswapd?.settle();
     const taken = this.take(order, migratetype, 0);
     if (taken >= 0) this.place(handle, taken, order, this.source.zone);
-  }
-
-  /** There is no memory, and nobody to kill for it: the request fails (mm/oom_kill.c `out_of_memory`). */
-  outOfMemory(order: number, cpu: number): void {
-    this.oomKills++;
-    this.trace.write(Event.oomKill, NONE, 0, order, NONE, NONE, NONE, 0, this.index, cpu);
   }
 
   /** Notes that an allocation failed for good; its free will be skipped. */

@@ -7,6 +7,7 @@ import { ORDER_PAGES } from "../memory/range.ts";
 import { AllocationTable } from "./allocation_table.ts";
 import type { HousekeepingHooks } from "./housekeeping_hooks.ts";
 import { Kswapd } from "./kswapd.ts";
+import { OomKiller } from "./oom.ts";
 import type { BlockReturned } from "./per_cpu.ts";
 import { PageSource, type PageSourceOptions } from "./page_source.ts";
 import { PageWrites, type PageWritesParts } from "./page_writes.ts";
@@ -50,6 +51,8 @@ export class GuestPages {
   locksUntilNs = 0;
   /** What it may drop, and how. */
   readonly reclaim: Reclaim;
+  /** Whose pages are, and who dies when there are none left. */
+  readonly oom: OomKiller;
   /** Whether it keeps itself above its marks: kswapd reclaims, tasks that find no memory do so themselves. */
   readonly housekeeping: boolean;
   /** What huge page faults may do when there is no block; undefined when there are no huge pages. */
@@ -101,6 +104,12 @@ export class GuestPages {
       costs: parts.costs,
       zoneOfHandle: (handle) => this.zoneOfHandle(handle),
       drop: (handle, cpu) => this.#release(handle, cpu),
+    });
+    this.oom = new OomKiller({
+      trace: this.trace,
+      index: parts.index,
+      allocations: this.allocations,
+      free: (handle, cpu) => this.#release(handle, cpu),
     });
     if (pages.keepMarks) {
       const roundNs = Math.round(parts.costs.passNs);

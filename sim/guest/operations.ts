@@ -66,6 +66,11 @@ export class OpColumns {
   readonly cpu: Int16Array;
   /** Flags, see {@link OpFlag}; none unless told. */
   readonly flags: Uint8Array;
+  /**
+   * The process for which it is asked, 0 for nobody. The process has what is allocated, unless that is page cache; when it was
+   * killed its operations are passed over. Numbers are not used again.
+   */
+  readonly owner: Int32Array;
 
   /** Columns of `size` rows. */
   constructor(size: number) {
@@ -80,6 +85,7 @@ export class OpColumns {
     this.pfn = new Float64Array(size);
     this.cpu = new Int16Array(size);
     this.flags = new Uint8Array(size);
+    this.owner = new Int32Array(size);
   }
 
   /** Writes one row. */
@@ -95,6 +101,7 @@ export class OpColumns {
     zone = -1,
     pfn = -1,
     flags = 0,
+    owner = 0,
   ): void {
     this.kind[row] = kind;
     this.handle[row] = handle;
@@ -106,6 +113,7 @@ export class OpColumns {
     this.pfn[row] = pfn;
     this.cpu[row] = cpu;
     this.flags[row] = flags;
+    this.owner[row] = owner;
   }
 
   /** Copies `count` rows of another set of columns, from its row `from` on, to the beginning of this one. */
@@ -121,6 +129,7 @@ export class OpColumns {
     this.pfn.set(other.pfn.subarray(from, end));
     this.cpu.set(other.cpu.subarray(from, end));
     this.flags.set(other.flags.subarray(from, end));
+    this.owner.set(other.owner.subarray(from, end));
   }
 }
 

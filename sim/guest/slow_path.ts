@@ -3,8 +3,7 @@
  * `__alloc_pages_slowpath`).
  *
  * Whether a task goes on without progress depends on the page cache of the whole guest, not of each zone
- * (`should_reclaim_retry`), and tasks are never throttled (`throttle_direct_reclaim`). Workloads do not say which
- * process owns what, so the OOM killer finds no victim and the allocation fails.
+ * (`should_reclaim_retry`), and tasks are never throttled (`throttle_direct_reclaim`).
  */
 import type { Task } from "../core/sim.ts";
 import { MOVABLE } from "./allocator.ts";
@@ -25,6 +24,8 @@ export interface PageRequest {
   readonly zone: number;
   /** The CPU. */
   readonly cpu: number;
+  /** The process that asks, or 0. */
+  readonly owner: number;
 }
 
 /**
@@ -51,12 +52,37 @@ export function* allocSlowly(
     if (ns === FAILED) ns = take(guest, request, "last");
     if (ns === FAILED && order > 0) ns = yield* compactFor(guest, request);
     if (ns !== FAILED) return ns;
+    if (guest.oom.isDead(request.owner)) return FAILED;
     retries = pages > 0 ? 0 : retries + 1;
     // Without reclaimable pages there is nothing to try again for.
     const hopeless = retries > MAX_RECLAIM_RETRIES || (pages === 0 && guest.reclaim.lru.cachePages === 0);
     if (!costly && !hopeless) continue;
     if (!(yield* memoryMayReturn(order))) return FAILED;
     retries = 0;
+  }
+}
+
+/**
+ * As {@link allocSlowly}, and when that does not help lets the OOM killer make room (`__alloc_pages_may_oom`): not for large
+ * orders, nor once the guest has `stopped`. FAILED, too, when the process that asks was killed.
+ */
+export function* allocOrKill(
+  guest: Guest,
+  request: PageRequest,
+  memoryMayReturn: (order: number) => Task<boolean>,
+  stopped: () => boolean,
+): Task<number> {
+  const { order, cpu, owner } = request;
+  const { oom } = guest;
+  for (;;) {
+    const { kills } = oom;
+    const ns = yield* allocSlowly(guest, request, memoryMayReturn);
+    if (ns !== FAILED || order > COSTLY_ORDER || stopped() || oom.isDead(owner)) return ns;
+    // Where somebody was killed meanwhile there may be room again (`oom_lock`).
+    if (oom.kills !== kills) continue;
+    if (oom.outOfMemory(order, cpu) === 0) return FAILED;
+    yield oom.reapNs;
+    if (oom.isDead(owner)) return FAILED;
   }
 }
 
@@ -75,7 +101,9 @@ function highestOf({ zones }: Guest, { migratetype, zone }: PageRequest): number
   return zone >= 0 ? ZONE_NAMES.indexOf(zones[zone].name) : highestFor(migratetype);
 }
 
-function take(guest: Guest, { handle, order, migratetype, zone, cpu }: PageRequest, way?: "last"): number {
+function take(guest: Guest, { handle, order, migratetype, zone, cpu, owner }: PageRequest, way?: "last"): number {
+  // A task that was killed while it waited goes without.
+  if (guest.oom.isDead(owner)) return FAILED;
   return guest.alloc(handle, order, migratetype, zone, cpu, false, way);
 }
 

@@ -9,9 +9,8 @@ import { Event, NONE } from "../core/trace.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
 import { FAILED, type Guest } from "./guest.ts";
 import { Op, OpColumns, OpFlag, type OpStream } from "./operations.ts";
-import { COSTLY_ORDER } from "./reclaim.ts";
 import { FolioFault, freeFolios, touchFolios } from "./folio_fault.ts";
-import { allocSlowly, dropCaches, type PageRequest, reclaimPages } from "./slow_path.ts";
+import { allocOrKill, dropCaches, type PageRequest, reclaimPages } from "./slow_path.ts";
 import { lockedUntilNs } from "./zone_use.ts";
 
 const BATCH = 1024;
@@ -114,6 +113,8 @@ export class Vcpus {
     const kind = columns.kind[row];
     const handle = columns.handle[row];
     const cpu = columns.cpu[row];
+    const owner = columns.owner[row];
+    if (owner !== 0 && guest.oom.isDead(owner)) return 0;
     if (kind <= Op.free && guest.locksUntilNs > this.#sim.now && this.#waitsForLock(index)) return -1;
     this.operations++;
     const flags = columns.flags[row];
@@ -129,9 +130,10 @@ export class Vcpus {
       return -1;
     }
     if (kind !== Op.alloc) return 0;
-    if (folios) return this.#faultFolios(index);
     const cache = (flags & OpFlag.cache) !== 0;
     if (cache && guest.hit(handle)) return 0;
+    guest.oom.own(handle, folios ? ORDER_PAGES[order] : 1, cache ? 0 : owner);
+    if (folios) return this.#faultFolios(index);
     const atomic = (flags & OpFlag.atomic) !== 0;
     const costNs = guest.alloc(handle, order, columns.migratetype[row], columns.zone[row], cpu, atomic);
     if (atomic && costNs === FAILED) {
@@ -178,13 +180,14 @@ export class Vcpus {
     const cpu = columns.cpu[row];
     const migratetype = columns.migratetype[row];
     const wanted = wantedOrder(columns, row);
+    const owner = columns.owner[row];
     const pages = ORDER_PAGES[columns.order[row]];
     let ns = doneNs;
     for (let page = from; page < pages;) {
       const first = page === from;
       const takenNs = first ? firstNs : this.#folio.take(handle, page, wanted, migratetype, cpu);
       const order = first ? firstOrder : this.#folio.order;
-      const request = { handle: handle + page, order, migratetype, zone: -1, cpu };
+      const request = { handle: handle + page, order, migratetype, zone: -1, cpu, owner };
       const useNs: number = yield* this.#takeAndUse(request, Math.max(0, touch - page), takenNs);
       if (useNs === FAILED && this.#stopped) return;
       // Where one page cannot be had the next cannot, either.
@@ -225,7 +228,9 @@ export class Vcpus {
     const guest = this.#guest;
     const handle = columns.handle[row];
     const migratetype = columns.migratetype[row];
-    const request = { handle, order: columns.order[row], migratetype, zone: columns.zone[row], cpu: columns.cpu[row] };
+    const order = columns.order[row];
+    const owner = columns.owner[row];
+    const request = { handle, order, migratetype, zone: columns.zone[row], cpu: columns.cpu[row], owner };
     const ns = yield* this.#takeAndUse(request, columns.touch[row], firstNs);
     if (ns === FAILED && this.#stopped) return;
     if (ns !== FAILED && (columns.flags[row] & OpFlag.cache) !== 0) guest.mayDrop(handle, migratetype);
@@ -235,22 +240,37 @@ export class Vcpus {
 
   /**
    * Gets the pages of a request unless they are there, which took `firstNs`, runs the policy's hook, and uses them. Returns the
-   * time of the allocation and of the faults, ns, or FAILED.
+   * time of the allocation and of the faults, ns, or FAILED; when it failed because its process was killed there is no row.
    */
   *#takeAndUse(request: PageRequest, touch: number, firstNs: number): Task<number> {
     const guest = this.#guest;
-    const { handle, order, zone, cpu } = request;
+    const { handle, order, zone, cpu, owner } = request;
     const startNs = this.#sim.now;
     let costNs = firstNs;
     if (costNs === FAILED) costNs = yield* guest.housekeeping ? this.#reclaimFor(request) : this.#waitFor(request);
     if (this.#stopped) return FAILED;
     if (this.#sim.now > startNs) this.#stallRow(this.#sim.now - startNs, cpu);
     if (costNs === FAILED) {
-      guest.allocFailed(handle, order, zone, cpu);
+      if (!guest.oom.isDead(owner)) guest.allocFailed(handle, order, zone, cpu);
       return FAILED;
     }
-    if (guest.needsUse(handle)) yield* guest.beforeUse(handle);
+    if (guest.needsUse(handle) && !(yield* this.#prepare(request))) return FAILED;
     return costNs + guest.use(handle, touch, cpu);
+  }
+
+  /**
+   * Runs the policy's hook before pages are used. Nobody may free them meanwhile: when their process is killed they go
+   * afterwards. Returns whether it lives.
+   */
+  *#prepare({ handle, cpu, owner }: PageRequest): Task<boolean> {
+    const { oom } = this.#guest;
+    const owned = oom.ownerOf(handle);
+    oom.own(handle, 1, 0);
+    yield* this.#guest.beforeUse(handle);
+    oom.own(handle, 1, owned);
+    if (!oom.isDead(owner)) return true;
+    this.#guest.free(handle, cpu);
+    return false;
   }
 
   /** Waits for memory that the driver has or can get. Returns the time of the allocation, ns, or FAILED. */
@@ -264,14 +284,11 @@ export class Vcpus {
     return costNs;
   }
 
-  /** Reclaims and compacts, then waits as {@link Vcpus.#waitFor}. */
+  /** Reclaims, compacts and kills, and waits as {@link Vcpus.#waitFor}. */
   *#reclaimFor(request: PageRequest): Task<number> {
     let waits = 0;
-    const costNs = yield* allocSlowly(this.#guest, request, (order) => this.#mayReturnAgain(order, ++waits));
-    if (costNs === FAILED && !this.#stopped && request.order <= COSTLY_ORDER) {
-      this.#guest.outOfMemory(request.order, request.cpu);
-    }
-    return costNs;
+    const mayReturn = (order: number) => this.#mayReturnAgain(order, ++waits);
+    return yield* allocOrKill(this.#guest, request, mayReturn, () => this.#stopped);
   }
 
   *#mayReturnAgain(order: number, waits: number): Task<boolean> {

@@ -55,6 +55,8 @@ const ROWS: readonly Row[] = [
   { event: "dropCaches", timeNs: 5 * MIN, pages: 9, costNs: 2, guest: 1 },
   { event: "compaction", timeNs: 5 * MIN, pages: 11, order: 9, costNs: 13, guest: 1 },
   { event: "compaction", timeNs: 5 * MIN, pages: 2, order: 9, costNs: 4, guest: 1 },
+  { event: "oomKill", timeNs: 5 * MIN, pages: 20, order: 0, guest: 1 },
+  { event: "oomKill", timeNs: 5 * MIN, pages: 0, order: 2, guest: 1 },
   { event: "khugepaged", timeNs: 5 * MIN, pages: 512, costNs: 8, guest: 1 },
   { event: "end", timeNs: 10 * MIN },
 ];
@@ -64,7 +66,7 @@ Deno.test("every figure of a trace made by hand", () => {
   feed([summary], ROWS);
   assert.deepEqual(summary.result(), {
     simTimeNs: 10 * MIN,
-    events: 42, // 43 rows, end not counted, the write counted
+    events: 44, // 45 rows, end not counted, the write counted
     allocs: 1, // not the one of the start state
     frees: 1,
     allocFails: 1,
@@ -79,6 +81,7 @@ Deno.test("every figure of a trace made by hand", () => {
     discardedPages: 1024, // 512 + 512
     skippedPages: 100,
     refaultPages: 4,
+    oomKilledPages: 20, // 20 + 0
     kswapdPages: 32,
     directReclaimPages: 7,
     dropCachesPages: 9,

@@ -165,7 +165,7 @@ Deno.test("memory that nobody can drop: the guest reclaims all there is, then th
   assert.ok(pages(Event.directReclaim) > 0);
   // All above the minimum is used; those that come after it fail, each by itself.
   assert.equal(guest.freePages, MARKS.min);
-  assert.equal(count(Event.oomKill), guest.oomKills);
+  assert.equal(count(Event.oomKill), guest.oom.failures);
   assert.equal(count(Event.allocFail), MARKS.min + guest.perCpuPages);
 });
 
@@ -251,7 +251,7 @@ Deno.test("a fault of a larger folio falls back to the largest that there are, a
 Deno.test("without housekeeping nothing is reclaimed: the cache fills the guest and then allocations fail", () => {
   const { guest, count, problems } = run(reads(PAGES), { housekeeping: false });
   assert.deepEqual(problems, []);
-  assert.deepEqual([count(Event.kswapd), count(Event.directReclaim), guest.oomKills], [0, 0, 0]);
+  assert.deepEqual([count(Event.kswapd), count(Event.directReclaim), guest.oom.failures], [0, 0, 0]);
   assert.ok(count(Event.allocFail) > 0);
 });
 

@@ -44,7 +44,7 @@ const options: Options<AnonymousOptions> = {
   },
 };
 
-/** Regions of one CPU: when one is unmapped others are mapped until there is as much as before. */
+/** One process, its regions on one CPU: when one is unmapped others are mapped until there is as much as before. */
 class Anonymous implements MemoryUser {
   dueNs = 0;
   #backing: Backing;
@@ -55,6 +55,7 @@ class Anonymous implements MemoryUser {
   #next = 0;
   #deaths = new LadderQueue({ capacity: 64 });
   #pages = 0;
+  #owner = 0;
 
   constructor(context: UserContext, settings: AnonymousOptions) {
     this.#backing = {
@@ -69,12 +70,15 @@ class Anonymous implements MemoryUser {
   }
 
   act(sink: OpSink): void {
+    if (this.#owner === 0) this.#owner = sink.newOwner();
+    sink.owner = this.#owner;
     if (this.#deaths.popUntil(sink.nowNs)) this.#unmap(sink, this.#deaths.target);
     else this.#map(sink);
     this.dueNs = this.#pages < this.#livePages ? sink.nowNs : this.#deaths.peekTimeNs();
   }
 
   end(sink: OpSink): void {
+    sink.owner = this.#owner;
     for (const region of this.#regions.values()) region.unmap(sink);
     this.#regions.clear();
   }

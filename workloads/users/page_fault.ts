@@ -52,6 +52,7 @@ class PageFaultTask implements MemoryUser {
   #mapped = 0;
   /** Pages of the region that were written. */
   #written = 0;
+  #owner = 0;
   /** First handle of the file's pages, which stay in the page cache; -1 without a file. */
   #file: number;
 
@@ -63,15 +64,19 @@ class PageFaultTask implements MemoryUser {
   }
 
   act(sink: OpSink): void {
+    if (this.#owner === 0) this.#owner = sink.newOwner();
+    sink.owner = this.#owner;
     if (this.#written >= this.#pages) this.#unmap(sink);
     else if (this.#options.huge && this.#file < 0) this.#faultHuge(sink);
     else this.#faultPages(sink);
   }
 
   end(sink: OpSink): void {
+    sink.owner = this.#owner;
     this.#unmap(sink);
     if (this.#file < 0) return;
-    // The file was unlinked when it was made: its pages go with the task.
+    // The file was unlinked when it was made: its pages, which are the page cache's, go with the task.
+    sink.owner = 0;
     for (let page = 0; page < this.#pages; page++) sink.free(this.#file + page);
   }
 

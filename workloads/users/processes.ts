@@ -3,6 +3,7 @@
  *
  * At the fork and exec its kernel stack (order 2, `alloc_thread_stack_node`) and its top page tables are allocated; its memory is
  * faulted in over the first part of its life, page tables with it; at the exit all of it goes at once (`exit_mmap`).
+ * A job that the OOM killer ended is not missed: its slot forks again when the job would have exited.
  */
 import { type Distribution, uniform } from "../../sim/core/distributions.ts";
 import { duration, flag, fraction, integer, optional, type Options, size } from "../../sim/core/options.ts";
@@ -119,6 +120,8 @@ class Job implements MemoryUser {
   #shape: Shape;
   #region: Region;
   #kernel: number[] = [];
+  /** The process that runs, or 0. */
+  #owner = 0;
   #startNs = 0;
   #endNs = -1;
   /** Largest pages, or with `follow` a multiple of what the curve says. */
@@ -132,12 +135,14 @@ class Job implements MemoryUser {
   }
 
   act(sink: OpSink): void {
+    sink.owner = this.#owner;
     if (this.#kernel.length === 0) this.#fork(sink);
     else if (sink.nowNs >= this.#endNs) this.#exit(sink);
     else this.#grow(sink);
   }
 
   end(sink: OpSink): void {
+    sink.owner = this.#owner;
     if (this.#kernel.length > 0) this.#exit(sink);
   }
 
@@ -152,6 +157,7 @@ class Job implements MemoryUser {
     this.#size = options.follow
       ? spread.draw(backing.random) / (1 - options.growth / 2)
       : Math.max(1, memory.draw(backing.random));
+    sink.owner = this.#owner = sink.newOwner();
     this.#kernel.push(sink.alloc(STACK_ORDER, UNMOVABLE, 1));
     for (let n = 0; n < TABLES; n++) this.#kernel.push(sink.alloc(0, UNMOVABLE, 1));
     this.dueNs = Math.min(this.#endNs, sink.nowNs + options.tick);
@@ -186,6 +192,7 @@ class Job implements MemoryUser {
     this.#region.unmap(sink);
     for (const handle of this.#kernel) sink.free(handle);
     this.#kernel = [];
+    this.#owner = 0;
     this.dueNs = sink.nowNs + Math.round(options.pause * 2 * backing.random.nextFloat());
   }
 

@@ -4,6 +4,7 @@
  * The user that is due first acts; what it asks for follows without a pause, so that a burst takes as long as its operations
  * cost. As in every closed loop a pause is the time from one act to the next: costs and stalls delay what follows.
  */
+import { CapacityError } from "../../sim/core/capacity_error.ts";
 import { Op, OpColumns, OpFlag, type OpStream } from "../../sim/guest/operations.ts";
 import { MOVABLE, PAGEBLOCK_ORDER } from "../../sim/guest/allocator.ts";
 import { ORDER_PAGES } from "../../sim/memory/range.ts";
@@ -11,6 +12,9 @@ import type { MemoryUser, OpSink } from "./user.ts";
 
 /** Handles of one slab; a fault of a folio takes a run, as it may need a handle for each page, a huge one the whole slab. */
 const SLAB = 512;
+
+/** Numbers of processes alternate between the CPUs up to here: a column holds 32 bits. */
+const OWNER_MAX = 2 ** 31 - 1;
 
 /** A user and the phase it belongs to. */
 export interface PhaseUser {
@@ -66,9 +70,13 @@ export class UserStream implements OpStream, OpSink {
   readonly open = false;
   readonly cpu: number;
   nowNs = 0;
+  owner = 0;
   #users: PhaseUser[];
   #durationNs: number;
   #handles: HandleSlabs;
+  #cpus: number;
+  /** Processes so far. */
+  #owners = 0;
   #pending = new OpColumns(1024);
   #row = 0;
   #count = 0;
@@ -84,6 +92,7 @@ export class UserStream implements OpStream, OpSink {
     this.#durationNs = durationNs;
     this.#handles = new HandleSlabs(firstHandle, cpu, cpus);
     this.cpu = cpu;
+    this.#cpus = cpus;
   }
 
   fill(columns: OpColumns): number {
@@ -95,6 +104,14 @@ export class UserStream implements OpStream, OpSink {
       } else if (!this.#act()) break;
     }
     return rows;
+  }
+
+  newOwner(): number {
+    const owner = this.#owners++ * this.#cpus + this.cpu + 1;
+    if (owner > OWNER_MAX) {
+      throw new CapacityError(`a CPU has started ${this.#owners - 1} processes, as many as it can`);
+    }
+    return owner;
   }
 
   alloc(order: number, migratetype: number, touch: number, flags = 0): number {
@@ -148,6 +165,7 @@ export class UserStream implements OpStream, OpSink {
     this.#pauseNs += timeNs - this.#timeNs;
     this.#timeNs = timeNs;
     this.nowNs = timeNs - first.startNs;
+    this.owner = 0;
     if (firstNs < first.endNs) first.user.act(this);
     else {
       this.#users.splice(this.#users.indexOf(first), 1);
@@ -159,6 +177,7 @@ export class UserStream implements OpStream, OpSink {
   #waitForEnd(): boolean {
     if (this.#ended) return false;
     this.#ended = true;
+    this.owner = 0;
     this.#pauseNs += this.#durationNs - this.#timeNs;
     this.#add(Op.wait, 0, 0, 0, 0, 0);
     return true;
@@ -178,6 +197,7 @@ export class UserStream implements OpStream, OpSink {
       -1,
       -1,
       flags,
+      this.owner,
     );
     this.#pauseNs = 0;
   }
@@ -204,6 +224,7 @@ export class UserStream implements OpStream, OpSink {
         -1,
         -1,
         from.flags[at],
+        from.owner[at],
       );
     }
     return count;

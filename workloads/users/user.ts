@@ -11,6 +11,10 @@ export interface OpSink {
   readonly cpu: number;
   /** Virtual time of the operations since the start of the user's phase, ns. */
   readonly nowNs: number;
+  /** The process for which what follows is asked (OpColumns.owner); 0, nobody, when a user begins to act. */
+  owner: number;
+  /** The number of a new process, which no other has or had. */
+  newOwner(): number;
   /** Allocates 2^order pages and writes `touch` of them; returns the handle. `flags` are those of OpFlag. */
   alloc(order: number, migratetype: number, touch: number, flags?: number): number;
   /** A fault of a movable folio of 2^order pages, 9 at most, that may become smaller ones (OpFlag.fallback). Returns the handle. */
