@@ -8,6 +8,7 @@ import {
   duration,
   type Field,
   field,
+  inOption,
   InputError,
   integer,
   type Options,
@@ -256,15 +257,17 @@ function parseWorkload(input: unknown, path: Path, registries: Registries): { sp
     if (!list || !(error instanceof InputError)) throw error;
     throw new InputError([...path, ...error.path.slice(path.length + 1)], error.message);
   }
-  const filled = structuredClone({ kind: plugin.name, ...parsed.filled }) as Record<string, unknown>;
-  const children = plugin.children(parsed.value).map(({ config, path: inner }) => {
+  const { value, filled: written } = parsed;
+  const filledIn = inOption(path, () => plugin.fill(value, written));
+  const filled = structuredClone({ kind: plugin.name, ...filledIn }) as Record<string, unknown>;
+  const children = plugin.children(value).map(({ config, path: inner }) => {
     const child = parseWorkload(config, [...path, ...(list ? inner.slice(1) : inner)], registries);
     const [key, index] = inner as [string, number];
-    const written = (filled[key] as Raw[])[index];
-    (filled[key] as unknown[])[index] = { ...written, ...child.filled as Raw };
+    const said = (filled[key] as Raw[])[index];
+    (filled[key] as unknown[])[index] = { ...said, ...child.filled as Raw };
     return child.spec;
   });
-  return { spec: { plugin, options: parsed.value, children, path }, filled };
+  return { spec: { plugin, options: value, children, path }, filled };
 }
 
 /** Every field of a scenario by its dotted path, for `--set` and for what is a list by itself. */

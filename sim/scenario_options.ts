@@ -68,9 +68,10 @@ export interface MachineOptions extends LayoutOptions {
 /** The most memory that the present page layout holds. */
 const MEMORY_MAX = 8 * 2 ** 40;
 
-const autoFlag: z.ZodType<boolean | "auto"> = z.union([z.boolean(), z.literal("auto")], {
-  error: ({ input }) => `${show(input)} is neither true, false nor auto`,
-});
+const autoFlag: z.ZodType<boolean | "auto"> = z.custom<boolean | "auto">(
+  (value) => typeof value === "boolean" || value === "auto",
+  { error: ({ input }) => `${show(input)} is neither true, false nor auto` },
+);
 
 /** The options of `machine`. */
 export const MACHINE: Options<MachineOptions> = {

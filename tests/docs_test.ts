@@ -243,7 +243,12 @@ function generatedOptions(): string {
     plugin.options.fields as Readonly<Record<string, Field>>;
   const intro = ({ summary, source }: { summary: string; source: string }) => `${upper(summary)}. Source: ${source}.`;
   for (const plugin of policies) section(`Policy \`${plugin.name}\``, fieldsOf(plugin), intro(plugin));
-  for (const plugin of workloads) section(`Workload \`${plugin.name}\``, fieldsOf(plugin), intro(plugin));
+  for (const plugin of workloads) {
+    section(`Workload \`${plugin.name}\``, fieldsOf(plugin), intro(plugin));
+    if (plugin.users === undefined) continue;
+    section(`Every user of \`${plugin.name}\``, fieldsOf({ options: plugin.users.common }));
+    for (const user of plugin.users.kinds) section(`User \`${user.name}\``, fieldsOf(user), intro(user));
+  }
   const rows = encodings.map(({ name, summary, source, optionNames }) =>
     `| \`${name}\` | ${summary} | ${optionNames.map((one) => `\`${one}\``).join(", ") || "-"} | ${source} |`
   );

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { constant, discrete, type Distribution, exponential, pareto, uniform } from "../sim/core/distributions.ts";
 import { durationSchema, type Field, field } from "../sim/core/options.ts";
-import { MIGRATETYPES, ORDER_MAX, RECLAIMABLE } from "../sim/guest/allocator.ts";
+import { MIGRATETYPES, ORDER_MAX, PAGEBLOCK_ORDER, RECLAIMABLE } from "../sim/guest/allocator.ts";
 import { ORDER_PAGES } from "../sim/memory/range.ts";
 
 /** Orders (0 to 10) or migratetypes by name, each with its weight. */
@@ -25,14 +25,20 @@ const weightsSchema = (names: readonly string[], what: string): z.ZodType<Weight
     }
   });
 
-const ORDER_NAMES = Array.from({ length: ORDER_MAX + 1 }, (_, order) => String(order));
 const TYPE_NAMES = MIGRATETYPES.slice(0, RECLAIMABLE + 1);
 
-/** The option `orders`. */
-export function ordersField(value: Weights): Field<Weights> {
-  return field(weightsSchema(ORDER_NAMES, "an order"), value, {
+/** The option `orders`; what is larger than `largest` is refused. */
+export function ordersField(value: Weights, largest: number = ORDER_MAX): Field<Weights> {
+  const names = Array.from({ length: largest + 1 }, (_, order) => String(order));
+  const what = largest < ORDER_MAX ? `an order up to ${largest}` : "an order";
+  return field(weightsSchema(names, what), value, {
     summary: "how often each order is asked for (weights)",
   });
+}
+
+/** The option `orders` of faults: a folio of anonymous memory is no larger than 2 MiB (THP_ORDERS_ALL_ANON, include/linux/huge_mm.h). */
+export function faultOrdersField(): Field<Weights> {
+  return ordersField({ 0: 1 }, PAGEBLOCK_ORDER);
 }
 
 /** The option `migratetypes`. */

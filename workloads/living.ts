@@ -16,19 +16,8 @@
  *
  * Every user also takes `cpus: 4` (on how many CPUs it runs, all unless told), `from: 5s` and `until: 9s` (in the phase), and
  * `keep: true` (what it holds at its end stays allocated for good; else it is freed then). Amounts are sizes (`300MiB`) or shares of the guest's memory (`5%`), and
- * they, rates and counts are of the whole guest: the CPUs share them evenly. `deno task sim list workloads` does not know
- * the users; their options stand in their files:
- *
- * - `processes`: jobs, jobsPer (jobs for every so much memory, e.g. 1GiB), memory {distribution, mean, alpha}, lifetime, pause,
- *   growth, orders, huge (share of memory from huge faults), reads (file pages a MiB), files (size of what they read), follow, base.
- * - `anonymous`: live (amount), region {distribution, mean}, lifetime, orders, huge: regions that are mapped, written, unmapped.
- * - `page-cache`: files (amount), rate (bytes/s), orders (of its folios), pattern: sequential|random; or follow, written,
- *   mapped, base.
- * - `slab`: objects, grows, perSlab, order, churn (objects/s), type: unmovable|reclaimable, pinned (share of objects in use).
- * - `kernel-pages`: start, rate (bytes/s), lifetime, orders, type; `tmpfs`: start, rate, lifetime, orders.
- * - `network`: rate (buffers/s), lifetime, orders: atomic.
- * - `page-fault`: memory, mapping: anonymous|file, huge, fault: will-it-scale, one task per CPU (`cpus`).
- * - `drop-caches`: what (1, 2 or 3), at (time after its start).
+ * they, rates and counts are of the whole guest: the CPUs share them evenly. `deno task sim list users` shows the kinds with their
+ * options.
  */
 import { z } from "zod";
 import {
@@ -36,6 +25,7 @@ import {
   durationSchema,
   field,
   flag,
+  inOption,
   InputError,
   integer,
   optional,
@@ -44,6 +34,7 @@ import {
   text,
   unknownName,
 } from "../sim/core/options.ts";
+import { formatDuration } from "../sim/memory/units.ts";
 import type { Workload, WorkloadContext } from "../sim/guest/operations.ts";
 import { type WorkloadPlugin, workloadPlugin } from "../sim/guest/plugin.ts";
 import { StartBlocks } from "../sim/guest/start_blocks.ts";
@@ -57,6 +48,8 @@ import type { UserContext, UserCurve, UserKind } from "./users/user.ts";
 interface UserSetting {
   readonly kind: UserKind;
   readonly options: unknown;
+  /** It in input form, with all defaults. */
+  readonly filled: Readonly<Record<string, unknown>>;
   /** On how many CPUs it runs; all when left out. */
   readonly cpus: number | undefined;
   /** Whether what it holds at the end of the phase stays allocated. */
@@ -66,6 +59,8 @@ interface UserSetting {
   /** When it ends in the phase, ns; with the phase when left out. */
   readonly until: number | undefined;
 }
+
+type Path = readonly (string | number)[];
 
 /** A phase. */
 export interface LivingPhase {
@@ -101,24 +96,47 @@ const options: Options<LivingOptions> = {
 };
 
 /** What every user takes. */
-const COMMON: Options<Omit<UserSetting, "kind" | "options">> = {
+const COMMON: Options<Omit<UserSetting, "kind" | "options" | "filled">> = {
   fields: {
-    cpus: optional(integer(undefined, 1, 65536, { summary: "on how many CPUs it runs" })),
+    cpus: optional(
+      integer(undefined, 1, 65536, {
+        summary: "on how many CPUs it runs, each with an equal part of its amounts; all when left out",
+      }),
+    ),
     keep: flag(false, { summary: "what it holds at the end stays allocated for good" }),
-    from: duration("0s", { summary: "when it starts in the phase" }),
-    until: optional(duration(undefined, { summary: "when it ends in the phase" })),
+    from: duration("0s", { summary: "when it starts, from the start of its phase" }),
+    until: optional(duration(undefined, { summary: "when it ends; with its phase when left out" })),
   },
 };
 
-/** Checks a user against its kind. */
-function parseUser(input: Readonly<Record<string, unknown>>, path: (string | number)[], curve: boolean): UserSetting {
+type Times = Pick<UserSetting, "from" | "until">;
+
+/** How long a user is there in a phase of `phaseNs`, ns. */
+function durationOf({ from, until }: Times, phaseNs: number): number {
+  return Math.min(until ?? phaseNs, phaseNs) - from;
+}
+
+/** Refuses a user that would never act. */
+function checkTimes({ from, until }: Times, phaseNs: number, path: Path): void {
+  if (from >= phaseNs) {
+    throw new InputError([...path, "from"], `starts when its phase of ${formatDuration(phaseNs)} is over`);
+  }
+  if (until !== undefined && until <= from) {
+    throw new InputError([...path, "until"], `ends no later than it starts, at ${formatDuration(from)}`);
+  }
+}
+
+/** Checks a user, which stands at `path` in a phase of `phaseNs`, against its kind. */
+function parseUser(input: Readonly<Record<string, unknown>>, path: Path, phaseNs: number, curve: boolean): UserSetting {
   const { kind: name, cpus, keep, from, until, ...rest } = input;
   const kind = userKinds.find((known) => known.kind === name);
   if (kind === undefined) {
     throw new InputError([...path, "kind"], unknownName("user", String(name), userKinds.map((known) => known.kind)));
   }
-  const common = parseOptions(COMMON, { cpus, keep, from, until }, path).value;
-  const { value } = parseOptions(kind.options, rest, path, Object.keys(COMMON.fields));
+  const { value: common, filled: filledCommon } = parseOptions(COMMON, { cpus, keep, from, until }, path);
+  const { value, filled } = parseOptions(kind.options, rest, path, Object.keys(COMMON.fields));
+  checkTimes(common, phaseNs, path);
+  inOption(path, () => kind.check(value, durationOf(common, phaseNs)));
   if ((value as { follow?: boolean }).follow === true && !curve) {
     throw new InputError([...path, "follow"], "follow needs the key `curve` of the workload");
   }
@@ -126,7 +144,7 @@ function parseUser(input: Readonly<Record<string, unknown>>, path: (string | num
   if (burst > 1 && Object.entries(orders).some(([order, weight]) => order !== "0" && weight > 0)) {
     throw new InputError([...path, "burst"], "burst is for single pages, orders: {0: 1}, and these are larger");
   }
-  return { kind, options: value, ...common };
+  return { kind, options: value, filled: { kind: kind.kind, ...filledCommon, ...filled }, ...common };
 }
 
 /** Makes the users of all phases, for each CPU. */
@@ -147,8 +165,7 @@ class Assembly {
   add(setting: UserSetting, name: string, phaseNs: number, phase: LivingPhase): void {
     const { memoryPages, vcpus } = this.#context;
     const startNs = phaseNs + setting.from;
-    const durationNs = Math.min(setting.until ?? phase.for, phase.for) - setting.from;
-    if (durationNs <= 0) return;
+    const durationNs = durationOf(setting, phase.for);
     const cpus = Math.min(setting.cpus ?? vcpus, vcpus);
     for (let cpu = 0; cpu < cpus; cpu++) {
       const context: UserContext = {
@@ -171,16 +188,31 @@ class Assembly {
   }
 }
 
+/** Checks the users of all phases. */
+function parseUsers({ phases, curve }: LivingOptions): UserSetting[][] {
+  if (phases.length === 0) throw new InputError(["phases"], "a guest that lives needs at least one phase");
+  return phases.map(({ users, for: phaseNs }, index) =>
+    users.map((input, at) => parseUser(input, ["phases", index, "users", at], phaseNs, curve !== undefined))
+  );
+}
+
+/** The phases in input form with the defaults of their users. */
+function fill(settings: LivingOptions, filled: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const users = parseUsers(settings);
+  const phases = filled.phases as readonly LivingPhase[];
+  return {
+    ...filled,
+    phases: phases.map((phase, index) => ({ ...phase, users: users[index].map((user) => user.filled) })),
+  };
+}
+
 function create(context: WorkloadContext, settings: LivingOptions): Workload {
   const { vcpus } = context;
-  if (settings.phases.length === 0) throw new InputError(["phases"], "a guest that lives needs at least one phase");
   const assembly = new Assembly(context, settings.curve === undefined ? undefined : curveOf(context, settings.curve));
   let startNs = 0;
-  settings.phases.forEach((phase, index) => {
-    phase.users.forEach((input, at) => {
-      const setting = parseUser(input, ["phases", index, "users", at], settings.curve !== undefined);
-      assembly.add(setting, `phase${index}/user${at}`, startNs, phase);
-    });
+  parseUsers(settings).forEach((users, index) => {
+    const phase = settings.phases[index];
+    users.forEach((setting, at) => assembly.add(setting, `phase${index}/user${at}`, startNs, phase));
     startNs += phase.for;
   });
   return {
@@ -197,12 +229,7 @@ function create(context: WorkloadContext, settings: LivingOptions): Workload {
 const ROWS_PER_CPU_SECOND = 1000;
 
 function curveOf(context: WorkloadContext, file: string): UserCurve {
-  try {
-    return readUserCurve(context.file(file));
-  } catch (error) {
-    if (error instanceof InputError) throw new InputError(["curve:", file, ...error.path], error.message);
-    throw error;
-  }
+  return inOption(["curve:", file], () => readUserCurve(context.file(file)));
 }
 
 /** The plug-in. */
@@ -211,6 +238,11 @@ export const living: WorkloadPlugin = workloadPlugin<LivingOptions>({
   summary: "a guest that lives: processes, page cache, slab, kernel pages, tmpfs, network, in phases",
   source: "workloads/users/",
   options,
+  users: {
+    kinds: userKinds.map(({ kind, summary, source, options }) => ({ name: kind, summary, source, options })),
+    common: COMMON as Options<unknown>,
+  },
+  fill,
   files: ({ curve }) => curve === undefined ? [] : [curve],
   create,
 });

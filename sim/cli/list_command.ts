@@ -11,7 +11,16 @@ import { DONE, type Io, UsageError } from "./io.ts";
 import { formatTable } from "./table.ts";
 
 /** What can be listed. */
-export const LISTS: readonly string[] = ["policies", "encodings", "workloads", "hosts", "costs", "trackers", "slots"];
+export const LISTS: readonly string[] = [
+  "policies",
+  "encodings",
+  "workloads",
+  "users",
+  "hosts",
+  "costs",
+  "trackers",
+  "slots",
+];
 
 interface Entry {
   readonly name: string;
@@ -55,6 +64,13 @@ function entriesOf(list: string, { policies, workloads }: Registries): Entry[] {
       return policies.map((one: PolicyPlugin) => ({ ...plugin(one), needs: one.needs, skip: one.skip ?? [] }));
     case "workloads":
       return workloads.map(plugin);
+    case "users":
+      return workloads.flatMap(({ users }) =>
+        (users?.kinds ?? []).map((one) => ({
+          ...plugin(one),
+          options: [...optionsOf(one.options), ...optionsOf(users!.common)],
+        }))
+      );
     case "trackers":
       return trackers.map(({ name, summary, source }) => ({ name, summary, source, options: [] }));
     case "slots":

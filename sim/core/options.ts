@@ -283,3 +283,13 @@ export class InputError extends Error implements Problem {
     this.path = path;
   }
 }
+
+/** What `make` returns; what it refuses with an {@link InputError} is said of the options at `path`. */
+export function inOption<T>(path: readonly (string | number)[], make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof InputError) throw new InputError([...path, ...error.path], error.message);
+    throw error;
+  }
+}

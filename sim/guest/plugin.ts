@@ -93,6 +93,14 @@ export interface ChildConfig {
   readonly path: readonly (string | number)[];
 }
 
+/** What a workload is composed of, for those who list and describe it: kinds with options of their own. */
+export interface WorkloadUsers {
+  /** The kinds, each with its name, one line on what it does, what it imitates, and its options. */
+  readonly kinds: readonly Pick<WorkloadPlugin, "name" | "summary" | "source" | "options">[];
+  /** Options that every kind takes. */
+  readonly common: Options<unknown>;
+}
+
 /** A workload as the registry holds it; made by {@link workloadPlugin}. */
 export interface WorkloadPlugin {
   /** Name in scenarios, for example `churn`. */
@@ -103,6 +111,13 @@ export interface WorkloadPlugin {
   readonly source: string;
   /** Its options. */
   readonly options: Options<unknown>;
+  /** What it is composed of, if anything. */
+  readonly users?: WorkloadUsers | undefined;
+  /**
+   * The options in input form with the defaults of what they hold inside, which is checked. Throws InputError with a path
+   * in the options.
+   */
+  fill(options: unknown, filled: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>>;
   /** Files that it reads, as the scenario names them. */
   files(options: unknown): readonly string[];
   /** The configurations of the workloads that it is made of, in input form, with their place in the options. */
@@ -119,6 +134,8 @@ export function workloadPlugin<O>(plugin: {
   readonly summary: string;
   readonly source: string;
   readonly options: Options<O>;
+  readonly users?: WorkloadUsers;
+  readonly fill?: (options: O, filled: Readonly<Record<string, unknown>>) => Readonly<Record<string, unknown>>;
   readonly files?: (options: O) => readonly string[];
   readonly children?: (options: O) => readonly ChildConfig[];
   readonly memoryBytes?: (options: O, file: (path: string) => Uint8Array) => number | undefined;
@@ -127,6 +144,7 @@ export function workloadPlugin<O>(plugin: {
   return {
     ...plugin,
     options: plugin.options as Options<unknown>,
+    fill: (options, filled) => plugin.fill?.(options as O, filled) ?? filled,
     files: (options) => plugin.files?.(options as O) ?? [],
     children: (options) => plugin.children?.(options as O) ?? [],
     memoryBytes: (options, file) => plugin.memoryBytes?.(options as O, file),

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { policies } from "../../policies/mod.ts";
 import { workloads } from "../../workloads/mod.ts";
+import { userKinds } from "../../workloads/users/mod.ts";
 import type { Field } from "../../sim/core/options.ts";
 import { CliFolder, REPOSITORY } from "./run_cli.ts";
 
@@ -55,4 +56,18 @@ Deno.test("a skip of the conformance suite is listed with its reason", async () 
   );
   const { out: json } = await folder.run(["list", "policies", "--json"], REPOSITORY, registries);
   assert.deepEqual(JSON.parse(json)[0].skip, skip);
+});
+
+Deno.test("list users shows every kind of user of a guest that lives, with what all of them take", async () => {
+  using folder = new CliFolder();
+  const { out } = await folder.run(["list", "users", "--json"]);
+  const listed: { name: string; options: { name: string; default?: unknown }[] }[] = JSON.parse(out);
+  assert.deepEqual(listed.map(({ name }) => name), userKinds.map(({ kind }) => kind));
+  for (const [index, { options }] of userKinds.entries()) {
+    const names = listed[index].options.map(({ name }) => name);
+    assert.deepEqual(names, [...Object.keys(options.fields), "cpus", "keep", "from", "until"]);
+  }
+  const { out: text } = await folder.run(["list", "users"]);
+  assert.match(text, /^drop-caches: drops caches once$/m);
+  assert.match(text, /^ {4}at = "0s" \(a plain number is ns\): when, from the start of the phase \[hintsim\]$/m);
 });

@@ -3,11 +3,11 @@ import type { Distribution } from "../../sim/core/distributions.ts";
 import { LadderQueue } from "../../sim/core/ladder_queue.ts";
 import { fraction, type Options } from "../../sim/core/options.ts";
 import {
+  faultOrdersField,
   type Lifetime,
   lifetimeDistribution,
   lifetimeField,
   orderDistribution,
-  ordersField,
   type Weights,
 } from "../distribution_options.ts";
 import { type Amount, amountField, amountPages, type Amounts, amountsDistribution, amountsField } from "./amounts.ts";
@@ -35,7 +35,7 @@ const options: Options<AnonymousOptions> = {
     live: amountField("25%", "memory in use"),
     region: amountsField("exponential", "16MiB", "size of a region"),
     lifetime: lifetimeField("30s"),
-    orders: ordersField({ 0: 1 }),
+    orders: faultOrdersField(),
     burst: burstField,
     huge: fraction(0, 0, 1, {
       summary: "share of memory from huge faults, with fallback (THP)",

@@ -1,6 +1,6 @@
 /** Writes to /proc/sys/vm/drop_caches once. */
 import { duration, integer, type Options } from "../../sim/core/options.ts";
-import { type MemoryUser, type OpSink, type UserKind, userKind } from "./user.ts";
+import { checkAt, type MemoryUser, type OpSink, type UserKind, userKind } from "./user.ts";
 
 /** Options of drop-caches. */
 export interface DropCachesOptions {
@@ -41,5 +41,6 @@ export const dropCaches: UserKind = userKind<DropCachesOptions>({
   summary: "drops caches once",
   source: "fs/drop_caches.c",
   options,
+  check: ({ at }, durationNs) => checkAt(at, durationNs),
   create: (context, settings) => new DropCaches(settings, context.cpu === 0),
 });

@@ -6,6 +6,7 @@
 import { anonymous } from "./anonymous.ts";
 import { dropCaches } from "./drop_caches.ts";
 import { kernelPages } from "./kernel_pages.ts";
+import { memoryReclaim } from "./memory_reclaim.ts";
 import { network } from "./network.ts";
 import { pageCache } from "./page_cache.ts";
 import { pageFault } from "./page_fault.ts";
@@ -25,4 +26,5 @@ export const userKinds: readonly UserKind[] = [
   network,
   pageFault,
   dropCaches,
+  memoryReclaim,
 ];

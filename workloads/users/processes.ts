@@ -10,11 +10,11 @@ import { duration, flag, fraction, integer, optional, type Options, size } from 
 import { UNMOVABLE } from "../../sim/guest/allocator.ts";
 import { PAGE_SIZE } from "../../sim/memory/range.ts";
 import {
+  faultOrdersField,
   type Lifetime,
   lifetimeDistribution,
   lifetimeField,
   orderDistribution,
-  ordersField,
   type Weights,
 } from "../distribution_options.ts";
 import {
@@ -72,7 +72,7 @@ const options: Options<ProcessesOptions> = {
     pause: duration("10ms", { summary: "mean time from an exit to the next fork" }),
     growth: fraction(0.5, 0, 1, { summary: "part of its life in which a process grows, from 0 to 1" }),
     tick: duration("50ms", { summary: "how often a process that grows faults" }, 1000),
-    orders: ordersField({ 0: 1 }),
+    orders: faultOrdersField(),
     burst: burstField,
     huge: fraction(0, 0, 1, {
       summary: "share of memory from huge faults, with fallback (THP)",

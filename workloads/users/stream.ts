@@ -151,6 +151,10 @@ export class UserStream implements OpStream, OpSink {
     this.#add(Op.dropCaches, 0, 0, 0, what, 0);
   }
 
+  reclaim(pages: number): void {
+    this.#add(Op.reclaim, 0, 0, 0, pages, 0);
+  }
+
   /** Lets the user that is due first act, or a phase end; false at the end of the stream. */
   #act(): boolean {
     this.#row = this.#count = 0;

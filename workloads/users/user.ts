@@ -2,8 +2,9 @@
  * Users of memory compose a guest's life: each says when it acts next, and what it asks for then. A stream merges the users of
  * one virtual CPU.
  */
-import type { Options } from "../../sim/core/options.ts";
+import { InputError, type Options } from "../../sim/core/options.ts";
 import type { Random } from "../../sim/core/random.ts";
+import { formatDuration } from "../../sim/memory/units.ts";
 
 /** Takes the operations of a user at the time it was asked for, and hands out handles. */
 export interface OpSink {
@@ -29,6 +30,8 @@ export interface OpSink {
   read(handle: number, order: number): void;
   /** Drops caches: 1 page cache, 2 reclaimable slab, 3 both. */
   dropCaches(what: number): void;
+  /** Reclaims so many pages (`memory.reclaim`); what follows waits for it. */
+  reclaim(pages: number): void;
 }
 
 /** One user of memory on one virtual CPU. */
@@ -59,6 +62,8 @@ export interface UserKind {
   readonly source: string;
   /** Its options. */
   readonly options: Options<unknown>;
+  /** Refuses options that a user of so many ns cannot have. Throws InputError with a path in its options. */
+  check(options: unknown, durationNs: number): void;
   /** Makes one for one CPU. */
   create(context: UserContext, options: unknown): MemoryUser;
 }
@@ -69,11 +74,13 @@ export function userKind<O>(kind: {
   readonly summary: string;
   readonly source: string;
   readonly options: Options<O>;
+  readonly check?: (options: O, durationNs: number) => void;
   readonly create: (context: UserContext, options: O) => MemoryUser;
 }): UserKind {
   return {
     ...kind,
     options: kind.options as Options<unknown>,
+    check: (options, durationNs) => kind.check?.(options as O, durationNs),
     create: (context, options) => kind.create(context, options as O),
   };
 }
@@ -98,4 +105,10 @@ export interface UserContext {
   range(count: number): number;
   /** A random stream by name, of this user on this CPU. */
   random(name: string): Random;
+}
+
+/** Refuses a time, from its start, at which a user of `durationNs` is gone. Throws {@link InputError} at its key `at`. */
+export function checkAt(atNs: number, durationNs: number): void {
+  if (atNs < durationNs) return;
+  throw new InputError(["at"], `comes when it is over, after ${formatDuration(durationNs)}`);
 }
