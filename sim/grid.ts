@@ -143,7 +143,7 @@ export function expandGrid(
   const axes: Axis[] = [];
   for (const { key, values, origin } of settings) {
     const path = key.split(".");
-    if (values.length > 1 && isListKey(path, registries)) {
+    if (values.length > 1 && isListKey(path, registries) && !isInsideOfList(base, path)) {
       throw new InputError(
         [],
         `${origin}: wants a list; write [${values.join(", ")}], or {axis: [...]} for an axis of lists`,
@@ -183,9 +183,29 @@ function findAxes(
     if (path.join(".") === "guests") {
       node.forEach((guest, index) => findAxes(guest, [...path, String(index)], registries, found));
     } else if (path.length > 0 && !isListKey(path, registries)) found(path, node);
+    else node.forEach((inner, index) => findSaid(inner, [...path, String(index)], found));
     return;
   }
   for (const [key, child] of Object.entries(node)) findAxes(child, [...path, key], registries, found);
+}
+
+/** Inside of a list only what says that it is an axis is one: a list may be what is wanted there. */
+function findSaid(node: unknown, path: string[], found: (path: string[], values: unknown[]) => void): void {
+  if (typeof node !== "object" || node === null) return;
+  const { axis } = node as Tree;
+  if (!Array.isArray(node) && Array.isArray(axis) && Object.keys(node).length === 1) found(path, axis);
+  else for (const [key, child] of Object.entries(node)) findSaid(child, [...path, key], found);
+}
+
+/** Whether a path leads into an entry of a list of the scenario, to something that is no list itself. */
+function isInsideOfList(base: Tree, path: readonly string[]): boolean {
+  let node: unknown = base;
+  let inside = false;
+  for (const key of path) {
+    inside ||= Array.isArray(node);
+    node = typeof node === "object" && node !== null && Object.hasOwn(node, key) ? (node as Tree)[key] : undefined;
+  }
+  return inside && !Array.isArray(node);
 }
 
 /** Whether a list is wanted at a path: tried by giving the option a list there. */

@@ -302,7 +302,16 @@ Deno.test("list shows every policy, encoding and workload with options, as text 
     assert.match(out, new RegExp(`^${name}: `, "m"));
   }
   const json = JSON.parse((await folder.run(["list", "--json"])).out);
-  assert.deepEqual(Object.keys(json), ["policies", "encodings", "workloads", "hosts", "costs", "trackers", "slots"]);
+  assert.deepEqual(Object.keys(json), [
+    "policies",
+    "encodings",
+    "workloads",
+    "users",
+    "hosts",
+    "costs",
+    "trackers",
+    "slots",
+  ]);
   for (const { summary, source } of [...json.policies, ...json.workloads, ...json.encodings]) {
     assert.ok(summary && source);
   }

@@ -103,3 +103,24 @@ Deno.test("--print-defaults fills in what users leave out, and what it prints is
   const again = await folder.run([folder.write("printed.yaml", out), "--print-defaults"]);
   assert.equal(again.out, out);
 });
+
+Deno.test("options of users and phases are axes: several values of a setting, or { axis: [...] } in the file", async () => {
+  const names = async (user: string, set: string[] = []) =>
+    (await load(scenarioOf(user), { label: "users.yaml", set })).runs.map(({ name }) => decodeURIComponent(name));
+  const start = "workload.phases.0.users.0.start";
+  assert.deepEqual(await names("kind: tmpfs, start: { axis: [1MiB, 2MiB] }"), [`${start}=1MiB`, `${start}=2MiB`]);
+  assert.deepEqual(await names("kind: tmpfs", [`${start}=1MiB,2MiB`]), [`${start}=1MiB`, `${start}=2MiB`]);
+  assert.deepEqual(await names("kind: tmpfs", ["workload.phases.0.for=1s,2s"]), [
+    "workload.phases.0.for=1s",
+    "workload.phases.0.for=2s",
+  ]);
+  const loaded = await load(scenarioOf("kind: tmpfs, start: { axis: [1MiB, 2MiB] }"));
+  assert.deepEqual(simulate(loaded).map(({ samples }) => Math.max(...samples.used_bytes)), [2 ** 20, 2 ** 21]);
+  // What is a list stays one: which of its entries would be meant?
+  await assert.rejects(load(scenarioOf("kind: tmpfs"), { set: ["workload.phases.0.users=1,2"] }), {
+    message: /--set workload\.phases\.0\.users: wants a list; write \[1, 2\]/,
+  });
+  await assert.rejects(load(scenarioOf("kind: tmpfs, start: { axis: [1MiB, x] }"), { label: "users.yaml" }), {
+    message: /^users\.yaml:9:\d+: workload\.phases\.0\.users\.0\.start: "x" is not a size/,
+  });
+});
