@@ -37,10 +37,11 @@ export class FolioFault {
 
   /**
    * Takes the folio of page `page` of a fault that wants folios of 2^order pages: the largest that is aligned there and can be
-   * had without reclaim (mm/memory.c `alloc_anon_folio`); a huge page fault has single pages beside huge ones only. Returns the
-   * time it takes, ns, or {@link FAILED} when not even a single page is free.
+   * had without reclaim (mm/memory.c `alloc_anon_folio`); a huge page fault has single pages beside huge ones only. An `atomic`
+   * one, of network buffers, also wakes kswapd with each try (net/core/skbuff.c `alloc_skb_with_frags`). Returns the time it
+   * takes, ns, or {@link FAILED} when not even a single page is free.
    */
-  take(handle: number, page: number, order: number, migratetype: number, cpu: number): number {
+  take(handle: number, page: number, order: number, migratetype: number, cpu: number, atomic = false): number {
     const guest = this.#guest;
     if (order === PAGEBLOCK_ORDER) {
       if (page === 0) {
@@ -53,12 +54,12 @@ export class FolioFault {
       // A page number within a fault has at most nine bits. Where a folio failed, what follows it is aligned to no larger one.
       for (let fits = page === 0 ? order : Math.min(order, 31 - Math.clz32(page & -page)); fits > 0; fits--) {
         this.order = fits;
-        const ns = guest.alloc(handle + page, fits, migratetype, -1, cpu, false, "quiet");
+        const ns = guest.alloc(handle + page, fits, migratetype, -1, cpu, atomic, atomic ? "usual" : "quiet");
         if (ns !== FAILED) return ns;
       }
     }
     this.order = 0;
-    return guest.alloc(handle + page, 0, migratetype, -1, cpu);
+    return guest.alloc(handle + page, 0, migratetype, -1, cpu, atomic);
   }
 }
 

@@ -35,6 +35,7 @@ export const OpFlag = {
   /**
    * A fault that wants a folio of this order, of 9 at most, and has a handle for each of its pages: when there is no such block
    * smaller folios are allocated, each under the handle of its first page, and single pages only after a huge page fault (9).
+   * Network buffers do so, too, with {@link OpFlag.atomic}: then the page that cannot be had is the last that is tried.
    * A touch and a free with this flag and the same order reach whatever it became.
    */
   fallback: 4,

@@ -32,6 +32,11 @@ function wantedOrder({ flags, order }: OpColumns, row: number): number {
   return (flags[row] & OpFlag.singles) !== 0 ? 0 : order[row];
 }
 
+/** Whether an operation cannot wait. */
+function isAtomic({ flags }: OpColumns, row: number): boolean {
+  return (flags[row] & OpFlag.atomic) !== 0;
+}
+
 /** The virtual CPUs of one guest. */
 export class Vcpus {
   /** Streams that have not ended. */
@@ -134,7 +139,7 @@ export class Vcpus {
     if (cache && guest.hit(handle)) return 0;
     guest.oom.own(handle, folios ? ORDER_PAGES[order] : 1, cache ? 0 : owner);
     if (folios) return this.#faultFolios(index);
-    const atomic = (flags & OpFlag.atomic) !== 0;
+    const atomic = isAtomic(columns, row);
     const costNs = guest.alloc(handle, order, columns.migratetype[row], columns.zone[row], cpu, atomic);
     if (atomic && costNs === FAILED) {
       guest.allocFailed(handle, order, columns.zone[row], cpu);
@@ -159,9 +164,14 @@ export class Vcpus {
     const folio = this.#folio;
     const order = wantedOrder(columns, row);
     const pages = ORDER_PAGES[columns.order[row]];
+    const atomic = isAtomic(columns, row);
     let ns = 0;
     for (let page = 0; page < pages;) {
-      const takenNs = folio.take(handle, page, order, columns.migratetype[row], cpu);
+      const takenNs = folio.take(handle, page, order, columns.migratetype[row], cpu, atomic);
+      if (takenNs === FAILED && atomic) {
+        guest.allocFailed(handle + page, 0, columns.zone[row], cpu);
+        return ns;
+      }
       if (takenNs === FAILED || guest.needsUse(handle + page)) {
         this.#sim.spawn(this.#finishFolios(index, page, takenNs, ns, folio.order));
         return -1;
@@ -182,12 +192,17 @@ export class Vcpus {
     const wanted = wantedOrder(columns, row);
     const owner = columns.owner[row];
     const pages = ORDER_PAGES[columns.order[row]];
+    const atomic = isAtomic(columns, row);
     let ns = doneNs;
     for (let page = from; page < pages;) {
       const first = page === from;
-      const takenNs = first ? firstNs : this.#folio.take(handle, page, wanted, migratetype, cpu);
+      const takenNs = first ? firstNs : this.#folio.take(handle, page, wanted, migratetype, cpu, atomic);
       const order = first ? firstOrder : this.#folio.order;
       const request = { handle: handle + page, order, migratetype, zone: -1, cpu, owner };
+      if (takenNs === FAILED && atomic) {
+        this.#guest.allocFailed(handle + page, 0, -1, cpu);
+        break;
+      }
       const useNs: number = yield* this.#takeAndUse(request, Math.max(0, touch - page), takenNs);
       if (useNs === FAILED && this.#stopped) return;
       // Where one page cannot be had the next cannot, either.

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { allCheckers } from "../../sim/core/checkers.ts";
 import { Sim } from "../../sim/core/sim.ts";
 import { Event, Trace, type TraceRows } from "../../sim/core/trace.ts";
-import { MOVABLE, RECLAIMABLE } from "../../sim/guest/allocator.ts";
+import { MOVABLE, RECLAIMABLE, UNMOVABLE } from "../../sim/guest/allocator.ts";
 import { Buddy } from "../../sim/guest/buddy.ts";
 import { Guest } from "../../sim/guest/guest.ts";
 import { kernel61 } from "../../sim/guest/kernel_6_1.ts";
@@ -246,6 +246,44 @@ Deno.test("a fault of a larger folio falls back to the largest that there are, a
   assert.deepEqual(holes(12), [3, 3]);
   assert.deepEqual(holes(4), [2, 2, 2, 2]);
   assert.deepEqual(holes(1), Array(16).fill(0));
+});
+
+Deno.test("a network buffer falls back to smaller blocks, and where no page is left fails without reclaim", () => {
+  const flags = OpFlag.atomic | OpFlag.fallback;
+  const buffer = { handle: 0, order: 3, type: UNMOVABLE, touch: 8, flags };
+  const free = { kind: Op.free, handle: 0, order: 3, flags: OpFlag.fallback };
+  const all = PAGES - 430;
+  const used: Step[] = Array.from({ length: all }, (_, n) => ({ handle: 5000 + n }));
+  const rest: Step[] = [8, 7, 5, 3, 2, 1].map((order, n) => ({ handle: 1000 + n, order }));
+  // Of every 16 pages the last `gap` are free again: 1024 pages and more, above the mark of kswapd.
+  const gaps = (gap: number) => {
+    const frees = used.filter(({ handle }) => (handle! - 5000) % 16 >= 16 - gap);
+    const steps = [...used, ...frees.map(({ handle }) => ({ kind: Op.free, handle: handle! })), ...rest, buffer];
+    const taken = run(steps);
+    const { allocations } = taken.guest;
+    const orders: number[] = [];
+    for (let page = 0; page < 8; page += 2 ** allocations.order) {
+      assert.ok(allocations.find(page), `page ${page}`);
+      orders.push(allocations.order);
+    }
+    const given = run([...steps, free]);
+    assert.deepEqual([taken.problems, given.problems], [[], []]);
+    assert.equal(given.guest.freePages + given.guest.perCpuPages, frees.length);
+    assert.deepEqual([given.count(Event.allocFail), given.count(Event.directReclaim)], [0, 0]);
+    return orders;
+  };
+  assert.deepEqual(gaps(8), [3]);
+  assert.deepEqual(gaps(4), [2, 2]);
+  assert.deepEqual(gaps(1), Array(8).fill(0));
+  // Requests that cannot wait take all that they may; then not one page is left for a buffer, which has only that one failure.
+  const atomic = Array.from({ length: PAGES }, (_, n) => ({ handle: 5000 + n, flags: OpFlag.atomic }));
+  const before = run(atomic);
+  const after = run([...atomic, buffer, free]);
+  assert.deepEqual(after.problems, []);
+  assert.equal(after.count(Event.allocFail), before.count(Event.allocFail) + 1);
+  assert.equal(after.pages(Event.allocFail), before.pages(Event.allocFail) + 1);
+  assert.equal(after.guest.freePages, before.guest.freePages);
+  assert.deepEqual([after.count(Event.directReclaim), after.count(Event.oomKill), after.guest.skippedFrees], [0, 0, 1]);
 });
 
 Deno.test("without housekeeping nothing is reclaimed: the cache fills the guest and then allocations fail", () => {

@@ -115,8 +115,8 @@ export class UserStream implements OpStream, OpSink {
   }
 
   alloc(order: number, migratetype: number, touch: number, flags = 0): number {
-    const handle = this.#handles.take(0);
-    this.#add(Op.alloc, handle, order, migratetype, touch, flags);
+    const handle = this.#handles.take((flags & OpFlag.fallback) !== 0 ? order : 0);
+    this.#add(Op.alloc, handle, order, migratetype, touch, order > 0 ? flags : flags & ~OpFlag.fallback);
     return handle;
   }
 

@@ -16,7 +16,7 @@ export interface OpSink {
   owner: number;
   /** The number of a new process, which no other has or had. */
   newOwner(): number;
-  /** Allocates 2^order pages and writes `touch` of them; returns the handle. `flags` are those of OpFlag. */
+  /** Allocates 2^order pages and writes `touch` of them; returns the handle. `flags` are those of OpFlag; with fallback the order is 9 at most. */
   alloc(order: number, migratetype: number, touch: number, flags?: number): number;
   /** A fault of a movable folio of 2^order pages, 9 at most, that may become smaller ones (OpFlag.fallback). Returns the handle. */
   fault(order: number, touch: number): number;
