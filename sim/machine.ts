@@ -74,6 +74,8 @@ export interface CounterFigures {
   readonly cacheLines: number;
   /** Time that finding memory slots took in faults and discards, ns; undefined without `host.memslots`. */
   readonly memslotLookupNs: number | undefined;
+  /** Pages on per-CPU lists at the end. */
+  readonly perCpuPages: number;
   /** How fragmented the guests' memory is at the end. */
   readonly fragmentation: FragmentationFigures;
   /** Counters of the policies' own, by name. */
@@ -236,6 +238,7 @@ export class Machine {
       busyWaitNs: sum(({ link }) => link.busyWaitNs),
       cacheLines: sum(({ link }) => link.cacheLines),
       memslotLookupNs: this.#memslotLookupNs(),
+      perCpuPages: sum(({ guest }) => guest.perCpuPages),
       fragmentation: fragmentationOf(this.guests.flatMap(({ guest }) => guest.zones)),
       policy: this.#policyCounters(),
     };

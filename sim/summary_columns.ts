@@ -1,6 +1,7 @@
 /** The columns of summary.csv that every run has, and which of them a comparison of runs shows. */
 
 import { suggestion } from "./core/options.ts";
+import { ORDERS, PAGEBLOCK_ORDER } from "./guest/allocator.ts";
 
 /** Names of the columns in their order, without the axes of a grid and the counters of a policy's own. */
 export const SUMMARY_COLUMNS: readonly string[] = [
@@ -16,7 +17,10 @@ export const SUMMARY_COLUMNS: readonly string[] = [
   ...["free_huge_end_bytes", "unusable_free_index_9_end", "unmovable_pageblocks_end", "movable_pageblocks_end"],
   ...["reclaimable_pageblocks_end", "highatomic_pageblocks_end", "mixed_pageblocks_end"],
   ...["compaction_pages", "compaction_ns", "khugepaged_pages", "kswapd_pages", "direct_reclaim_pages"],
-  ...["drop_caches_pages", "dropped_frees", "oom_kills", "oom_killed_pages"],
+  ...["drop_caches_pages", "dropped_frees", "oom_kills", "oom_killed_pages", "pcp_end_bytes"],
+  ...Array.from({ length: ORDERS }, (_, order) => `free_order_${order}_end`),
+  ...Array.from({ length: ORDERS }, (_, order) => order).filter((order) => order !== PAGEBLOCK_ORDER)
+    .map((order) => `unusable_free_index_${order}_end`),
 ];
 
 /** What a comparison shows unless a scenario says otherwise. */

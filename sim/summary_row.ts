@@ -1,5 +1,5 @@
 /** The row of summary.csv of one run: its columns, in the order of the contract, and their values. */
-import { HIGHATOMIC, MOVABLE, RECLAIMABLE, UNMOVABLE } from "./guest/allocator.ts";
+import { HIGHATOMIC, MOVABLE, PAGEBLOCK_ORDER, RECLAIMABLE, UNMOVABLE } from "./guest/allocator.ts";
 import type { LoadedRun } from "./load.ts";
 import type { MachineResult } from "./machine.ts";
 import { PAGE_SIZE } from "./memory/range.ts";
@@ -77,7 +77,7 @@ export function summaryRow(run: LoadedRun, result: MachineResult): SummaryRow {
     cache_lines: counters.cacheLines,
     memslot_lookup_ns: counters.memslotLookupNs,
     free_huge_end_bytes: fragmentation.freeHugePages * PAGE_SIZE,
-    unusable_free_index_9_end: fragmentation.unusableFreeIndex,
+    unusable_free_index_9_end: fragmentation.unusableFreeIndex[PAGEBLOCK_ORDER],
     unmovable_pageblocks_end: fragmentation.pageblocks[UNMOVABLE],
     movable_pageblocks_end: fragmentation.pageblocks[MOVABLE],
     reclaimable_pageblocks_end: fragmentation.pageblocks[RECLAIMABLE],
@@ -92,6 +92,16 @@ export function summaryRow(run: LoadedRun, result: MachineResult): SummaryRow {
     dropped_frees: counters.droppedFrees,
     oom_kills: counters.oomKills,
     oom_killed_pages: figures.oomKilledPages,
+    pcp_end_bytes: counters.perCpuPages * PAGE_SIZE,
+    ...byOrder("free_order", fragmentation.freeByOrder),
+    // That of 2 MiB stands above.
+    ...byOrder("unusable_free_index", fragmentation.unusableFreeIndex, PAGEBLOCK_ORDER),
     ...Object.fromEntries(Object.entries(counters.policy).map(([name, value]) => [`policy_${name}`, value])),
   };
+}
+
+/** A cell for each order but one. */
+function byOrder(name: string, values: readonly number[], without?: number): SummaryRow {
+  const cells = values.map((value, order) => [`${name}_${order}_end`, value] as const);
+  return Object.fromEntries(cells.filter((_, order) => order !== without));
 }

@@ -92,8 +92,10 @@ export function mixedPageblocks(zones: readonly Zone[]): number {
 export interface FragmentationFigures {
   /** Free pages in whole blocks of 2 MiB. */
   readonly freeHugePages: number;
-  /** See {@link unusableFreeIndex}, of 2 MiB. */
-  readonly unusableFreeIndex: number;
+  /** See {@link freeByOrder}. */
+  readonly freeByOrder: Counts;
+  /** See {@link unusableFreeIndex}, of each order. */
+  readonly unusableFreeIndex: Counts;
   /** See {@link pageblocksByType}. */
   readonly pageblocks: Counts;
   /** See {@link mixedPageblocks}. */
@@ -105,7 +107,8 @@ export function fragmentationOf(zones: readonly Zone[]): FragmentationFigures {
   const blocks = freeByOrder(zones);
   return {
     freeHugePages: hugePages(blocks),
-    unusableFreeIndex: unusableFreeIndex(blocks, PAGEBLOCK_ORDER),
+    freeByOrder: blocks,
+    unusableFreeIndex: blocks.map((_, order) => unusableFreeIndex(blocks, order)),
     pageblocks: pageblocksByType(zones),
     mixedPageblocks: mixedPageblocks(zones),
   };

@@ -150,3 +150,37 @@ Deno.test("samples and summary: indices, pageblocks and huge blocks agree with f
   assert.equal(summary.unmovable_pageblocks_end, column("unmovable_pageblocks", rows - 1));
   assert.ok(Number(summary.mixed_pageblocks_end) <= Number(summary.movable_pageblocks_end));
 });
+
+Deno.test("summary and last sample of a guest of 8 MiB with one page in use, by hand", async () => {
+  const users = [{ kind: "tmpfs", start: "4KiB", keep: true }];
+  const scenario = (perCpu: boolean) => ({
+    hintsim: 1,
+    machine: { memory: "8MiB", vcpus: 1, keepMarks: false, housekeeping: false, perCpu },
+    workload: { kind: "living", phases: [{ for: "1s", users }] },
+  });
+  const [{ summary, samples }] = simulate(await load(scenario(false)));
+  // Two blocks of 1024 pages; one of them was split down to its first page: one block is left of each order from 0 to 9.
+  const blocks = Array.from({ length: ORDERS }, (_, order) => summary[`free_order_${order}_end`]);
+  assert.deepEqual(blocks, Array(ORDERS).fill(1));
+  // Smaller than order n are 2^n - 1 pages of the 2047 that are free: 1, 3, 7, 15, 31, 63, 127, 255, 511 and 1023 for 1 to 10.
+  const indices = Array.from({ length: ORDERS }, (_, order) => summary[`unusable_free_index_${order}_end`]);
+  assert.deepEqual(indices, [0, 0, 1, 3, 7, 15, 30, 62, 124, 249, 499]);
+  assert.deepEqual([summary.free_end_bytes, summary.pcp_end_bytes], [2047 * 4096, 0]);
+  // Blocks of 512 and of 1024 pages.
+  assert.deepEqual([summary.free_huge_end_bytes, summary.movable_pageblocks_end], [1536 * 4096, 4]);
+  const last = samples.time_ns.length - 1;
+  for (let order = 0; order < ORDERS; order++) {
+    assert.equal(samples[`free_order_${order}`][last], 1);
+    assert.equal(samples[`unusable_free_index_order_${order}`][last], indices[order]);
+  }
+  // With per-CPU lists the pages of the batch that are not in use stay on one of them, which samples and summary show.
+  const [kept] = simulate(await load(scenario(true)));
+  const listed = Array.from(
+    { length: ORDERS },
+    (_, order) => Number(kept.summary[`free_order_${order}_end`]) * 2 ** order,
+  );
+  const pcpPages = Number(kept.summary.pcp_end_bytes) / 4096;
+  assert.equal(listed.reduce((sum, pages) => sum + pages, 0) + pcpPages, 2047);
+  assert.equal(kept.samples.pcp_bytes.at(-1), kept.summary.pcp_end_bytes);
+  assert.equal(kept.summary.free_end_bytes, 2047 * 4096);
+});
