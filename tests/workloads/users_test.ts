@@ -125,3 +125,23 @@ Deno.test("options of users and phases are axes: several values of a setting, or
     message: /^users\.yaml:9:\d+: workload\.phases\.0\.users\.0\.start: "x" is not a size/,
   });
 });
+
+Deno.test("a fork copies the page tables of its parent, and the exec frees them", async () => {
+  // One job of 16 pages, which are there at once, lives for 900 ms of the phase's second: 4 pages of its stack, 3 top tables and 1
+  // page table. Its parent has 10 MiB: 5 page tables until the exec, 300 ms after the fork.
+  const job = {
+    kind: "processes",
+    jobs: 1,
+    memory: { distribution: "constant", mean: "64KiB" },
+    lifetime: { distribution: "constant", mean: "900ms" },
+    tick: "100ms",
+    growth: 0,
+    pause: "10s",
+  };
+  const usedOf = async (user: Readonly<Record<string, unknown>>) => {
+    const { samples } = await run([{ for: "2s", users: [user] }], { kernel: "6.1" });
+    return [...new Set(samples.used_bytes.map((bytes) => bytes / 4096))];
+  };
+  assert.deepEqual(await usedOf(job), [0, 7, 24]);
+  assert.deepEqual(await usedOf({ ...job, parent: "10MiB", exec: "300ms" }), [0, 12, 7, 24]);
+});

@@ -1,8 +1,9 @@
 /**
  * Jobs that come one after the other: a process is forked, grows, reads files, exits; a build's compilers, a shell's commands.
  *
- * At the fork and exec its kernel stack (order 2, `alloc_thread_stack_node`) and its top page tables are allocated; its memory is
- * faulted in over the first part of its life, page tables with it; at the exit all of it goes at once (`exit_mmap`).
+ * At the fork its kernel stack (order 2, `alloc_thread_stack_node`) and its top page tables are allocated, and with `parent` copies of
+ * the page tables of that (`dup_mmap`, `copy_page_range`), which go at the exec (`exec_mmap`); its memory is faulted in over the first
+ * part of its life, page tables with it; at the exit all of it goes at once (`exit_mmap`).
  * A job that the OOM killer ended is not missed: its slot forks again when the job would have exited.
  */
 import { type Distribution, uniform } from "../../sim/core/distributions.ts";
@@ -26,7 +27,7 @@ import {
   amountsField,
   shareOf,
 } from "./amounts.ts";
-import { type Backing, burstField, Region } from "./region.ts";
+import { type Backing, burstField, Region, TABLE_PAGES } from "./region.ts";
 import { type MemoryUser, type OpSink, type UserContext, type UserKind, userKind } from "./user.ts";
 
 /** Options of processes. */
@@ -41,6 +42,10 @@ export interface ProcessesOptions {
   readonly lifetime: Lifetime;
   /** From an exit to the next fork, ns. */
   readonly pause: number;
+  /** Anonymous memory of the parent, whose page tables a fork copies. */
+  readonly parent: Amount;
+  /** From a fork to the exec, ns. */
+  readonly exec: number;
   /** Part of its life in which a process grows. */
   readonly growth: number;
   /** How often a process faults, ns. */
@@ -70,6 +75,8 @@ const options: Options<ProcessesOptions> = {
     memory: amountsField("exponential", "64MiB", "largest memory of a process"),
     lifetime: lifetimeField("10s"),
     pause: duration("10ms", { summary: "mean time from an exit to the next fork" }),
+    parent: amountField("0", "anonymous memory of the parent, whose page tables a fork copies"),
+    exec: duration("1ms", { summary: "with parent: from a fork to the exec, which frees these copies" }),
     growth: fraction(0.5, 0, 1, { summary: "part of its life in which a process grows, from 0 to 1" }),
     tick: duration("50ms", { summary: "how often a process that grows faults" }, 1000),
     orders: faultOrdersField(),
@@ -97,6 +104,8 @@ interface Shape {
   readonly lifetimes: Distribution;
   readonly spread: Distribution;
   readonly jobs: number;
+  /** Page tables that a fork copies. */
+  readonly copiedTables: number;
   /** First handle and number of the pages of the files. */
   readonly firstFile: number;
   readonly filePages: number;
@@ -120,6 +129,8 @@ class Job implements MemoryUser {
   #shape: Shape;
   #region: Region;
   #kernel: number[] = [];
+  /** Copies of the parent's page tables, until the exec. */
+  #copied: number[] = [];
   /** The process that runs, or 0. */
   #owner = 0;
   #startNs = 0;
@@ -138,6 +149,7 @@ class Job implements MemoryUser {
     sink.owner = this.#owner;
     if (this.#kernel.length === 0) this.#fork(sink);
     else if (sink.nowNs >= this.#endNs) this.#exit(sink);
+    else if (this.#copied.length > 0) this.#exec(sink);
     else this.#grow(sink);
   }
 
@@ -147,7 +159,7 @@ class Job implements MemoryUser {
   }
 
   #fork(sink: OpSink): void {
-    const { options, backing, lifetimes, memory, spread } = this.#shape;
+    const { options, backing, lifetimes, memory, spread, copiedTables } = this.#shape;
     if (options.follow && this.#followed(sink.nowNs) < PROCESS_PAGES_MIN) {
       this.dueNs = sink.nowNs + options.lifetime.mean;
       return;
@@ -160,7 +172,19 @@ class Job implements MemoryUser {
     sink.owner = this.#owner = sink.newOwner();
     this.#kernel.push(sink.alloc(STACK_ORDER, UNMOVABLE, 1));
     for (let n = 0; n < TABLES; n++) this.#kernel.push(sink.alloc(0, UNMOVABLE, 1));
-    this.dueNs = Math.min(this.#endNs, sink.nowNs + options.tick);
+    for (let n = 0; n < copiedTables; n++) this.#copied.push(sink.alloc(0, UNMOVABLE, 1));
+    this.dueNs = Math.min(this.#endNs, sink.nowNs + (copiedTables > 0 ? options.exec : options.tick));
+  }
+
+  /** The new program begins without what the fork copied. */
+  #exec(sink: OpSink): void {
+    this.#freeCopied(sink);
+    this.dueNs = Math.min(this.#endNs, sink.nowNs + this.#shape.options.tick);
+  }
+
+  #freeCopied(sink: OpSink): void {
+    for (const handle of this.#copied) sink.free(handle);
+    this.#copied = [];
   }
 
   #grow(sink: OpSink): void {
@@ -190,6 +214,7 @@ class Job implements MemoryUser {
   #exit(sink: OpSink): void {
     const { options, backing } = this.#shape;
     this.#region.unmap(sink);
+    this.#freeCopied(sink);
     for (const handle of this.#kernel) sink.free(handle);
     this.#kernel = [];
     this.#owner = 0;
@@ -248,6 +273,7 @@ function create(context: UserContext, settings: ProcessesOptions): MemoryUser {
     lifetimes: lifetimeDistribution(settings.lifetime),
     spread: uniform(1 - settings.spread, 1 + settings.spread),
     jobs: total,
+    copiedTables: Math.ceil(amountPages(settings.parent, memoryPages) / TABLE_PAGES),
     firstFile: filePages > 0 ? context.range(filePages) : 0,
     filePages,
   };

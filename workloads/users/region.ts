@@ -7,7 +7,7 @@ import { ORDER_PAGES } from "../../sim/memory/range.ts";
 import type { OpSink } from "./user.ts";
 
 /** Entries of a page table, and pages of a huge page. */
-const TABLE_PAGES = 512;
+export const TABLE_PAGES = 512;
 
 /** How regions are backed. */
 export interface Backing {
