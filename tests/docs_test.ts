@@ -321,6 +321,7 @@ Deno.test("docs/format.md: every scenario in it is one", async () => {
 const TABLES: Readonly<Record<string, string>> = {
   "README.md": "workloads/quickstart.yaml --events none --quiet",
   "docs/guest-life.md": "workloads/living/compaction.yaml --events none --quiet",
+  "docs/workloads.md": "workloads/living/page-cache.yaml --events none --quiet",
   "docs/adding-a-policy.md":
     "workloads/quickstart.yaml --policy ./my_policy.ts,free-page-reporting --events none --quiet",
 };
