@@ -145,3 +145,17 @@ Deno.test("a fork copies the page tables of its parent, and the exec frees them"
   assert.deepEqual(await usedOf(job), [0, 7, 24]);
   assert.deepEqual(await usedOf({ ...job, parent: "10MiB", exec: "300ms" }), [0, 12, 7, 24]);
 });
+
+Deno.test("a slab that was shrunk comes back with the next object on it", async () => {
+  // 1000 objects of ten a page are 100 pages, all of them shrinkable. At 1.55 s they are dropped. Every 100 ms 10 objects die and as
+  // many are put on slabs with room: 390 until 5.5 s, so that a slab gets none with a chance of (99/100)^390, 2 of 100.
+  const slab = { kind: "slab", objects: 1000, perSlab: 10, grows: "1ms", type: "reclaimable", pinned: 0 };
+  const { samples } = await run([{
+    for: "6s",
+    users: [{ ...slab, churn: 100, until: "5900ms" }, { kind: "drop-caches", what: 2, at: "1550ms" }],
+  }], { perCpu: false });
+  const used = (timeNs: number) => samples.used_bytes[samples.time_ns.indexOf(timeNs)] / 4096;
+  assert.ok(used(1.5e9) >= 100 && used(1.5e9) <= 105, `${used(1.5e9)} pages before`);
+  assert.ok(used(1.6e9) <= 20, `${used(1.6e9)} pages when they were dropped`);
+  assert.ok(used(5.5e9) >= 90, `${used(5.5e9)} pages when they are in use again`);
+});

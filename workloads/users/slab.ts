@@ -3,7 +3,8 @@
  *
  * Objects live here alone, in typed columns; only pages are asked of the guest. As in SLUB an object is taken from a page that
  * has room before a new one is allocated (mm/slub.c `get_partial_node`). An object dies at random, so lifetimes are
- * exponential, which leaves nearly empty pages behind when a cache shrinks.
+ * exponential, which leaves nearly empty pages behind when a cache shrinks. A slab that the guest shrank comes back with the next
+ * object that is put on it.
  */
 import { choice, duration, fraction, integer, type Options } from "../../sim/core/options.ts";
 import type { Random } from "../../sim/core/random.ts";
@@ -65,6 +66,7 @@ class Slab implements MemoryUser {
   /** Live objects and handle by slab. */
   #inUse: number[] = [];
   #handle: number[] = [];
+  #shrinkable: boolean[] = [];
   /** Slabs with room: a stack, and where in it a slab stands (-1: not at all). */
   #partial: number[] = [];
   #partialAt: number[] = [];
@@ -96,8 +98,10 @@ class Slab implements MemoryUser {
   }
 
   #alloc(sink: OpSink): void {
-    if (this.#partial.length === 0) this.#newSlab(sink);
+    const fresh = this.#partial.length === 0;
+    if (fresh) this.#newSlab(sink);
     const slab = this.#partial[this.#partial.length - 1];
+    if (!fresh && this.#shrinkable[slab]) sink.read(this.#handle[slab], this.#options.order, RECLAIMABLE);
     if (++this.#inUse[slab] === this.#options.perSlab) this.#unlist(slab);
     this.#objectSlab[this.#count++] = slab;
   }
@@ -118,7 +122,8 @@ class Slab implements MemoryUser {
     const { order, type } = this.#options;
     const migratetype = type === "reclaimable" ? RECLAIMABLE : UNMOVABLE;
     this.#inUse[slab] = 0;
-    this.#handle[slab] = sink.alloc(order, migratetype, ORDER_PAGES[order], this.#droppable() ? OpFlag.cache : 0);
+    const shrinkable = this.#shrinkable[slab] = this.#droppable();
+    this.#handle[slab] = sink.alloc(order, migratetype, ORDER_PAGES[order], shrinkable ? OpFlag.cache : 0);
     this.#list(slab);
   }
 

@@ -143,8 +143,8 @@ export class UserStream implements OpStream, OpSink {
     this.#add(Op.touch, handle, order, 0, pages, order > 0 ? OpFlag.fallback : 0);
   }
 
-  read(handle: number, order: number): void {
-    this.#add(Op.alloc, handle, order, MOVABLE, 2 ** order, OpFlag.cache);
+  read(handle: number, order: number, migratetype: number = MOVABLE): void {
+    this.#add(Op.alloc, handle, order, migratetype, ORDER_PAGES[order], OpFlag.cache);
   }
 
   dropCaches(what: number): void {

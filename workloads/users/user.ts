@@ -26,8 +26,11 @@ export interface OpSink {
   free(handle: number): void;
   /** Writes the first `pages` pages of a handle. */
   touch(handle: number, pages: number): void;
-  /** Reads a page of the page cache under a handle that stays the user's: a hit, or 2^order new pages (OpFlag.cache). */
-  read(handle: number, order: number): void;
+  /**
+   * Reads a page of the page cache, or with RECLAIMABLE uses a shrinkable slab, under a handle that stays the user's: a hit, or
+   * 2^order new pages (OpFlag.cache).
+   */
+  read(handle: number, order: number, migratetype?: number): void;
   /** Drops caches: 1 page cache, 2 reclaimable slab, 3 both. */
   dropCaches(what: number): void;
   /** Reclaims so many pages (`memory.reclaim`); what follows waits for it. */
