@@ -100,7 +100,8 @@ const COMMON: Options<Omit<UserSetting, "kind" | "options" | "filled">> = {
   fields: {
     cpus: optional(
       integer(undefined, 1, 65536, {
-        summary: "on how many CPUs it runs, each with an equal part of its amounts; all when left out",
+        summary:
+          "on how many CPUs it runs, as many as there are at most, each with an equal part of its amounts; all when left out",
       }),
     ),
     keep: flag(false, { summary: "what it holds at the end stays allocated for good" }),

@@ -201,7 +201,9 @@ export function parseField<T>(one: Field<T>, raw: unknown, path: readonly (strin
   if (result.success) return result.data;
   const issue = deepest(result.error.issues[0]);
   const inner = [...path, ...issue.path.map((key) => typeof key === "symbol" ? String(key) : key)];
-  const wanted = issue.code === "invalid_union" && one.summary !== "" ? `; wanted is: ${one.summary}` : "";
+  const unclear = issue.code === "invalid_union" || issue.code === "unrecognized_keys";
+  const wanted = unclear && one.summary !== "" ? `; wanted is: ${one.summary}` : "";
+  if (issue.code === "unrecognized_keys") inner.push(issue.keys[0]);
   throw new InputError(inner, sentence(issue, at(raw, issue.path)) + wanted);
 }
 

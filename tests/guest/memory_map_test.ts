@@ -174,7 +174,11 @@ Deno.test("layout options: what they are parsed to", () => {
 
 const REFUSED: [input: Record<string, unknown>, path: string, message: RegExp][] = [
   [{ zones: "q36" }, "machine.zones", /"q36" is not one of auto, q35, i440fx; did you mean q35\?/],
-  [{ zones: { movible: "1GiB" } }, "machine.zones", /unknown key "movible"/],
+  [
+    { zones: { movible: "1GiB" } },
+    "machine.zones.movible",
+    /unknown key "movible"; wanted is: where memory and zones lie/,
+  ],
   [{ zones: { movable: 5000 } }, "machine.zones.movable", /5000 bytes are not whole pages of 4 KiB/],
   [{ holes: [{ at: 100, size: "1GiB" }] }, "machine.holes.0.at", /100 bytes are not whole pages/],
   [{ holes: [{ at: "1GiB", size: 0 }] }, "machine.holes.0.size", /0 is not between 4096 and/],
