@@ -35,7 +35,7 @@ const REFUSED: readonly (readonly [user: string, column: number, message: string
   ["kind: anonymous, orders: { 10: 1 }", 44, 'orders.10: "10" is not an order up to 9; known are 0, 1'],
   ["kind: processes, orders: { 10: 1 }", 44, 'orders.10: "10" is not an order up to 9; known are 0, 1'],
   ["kind: network, orders: { 4: 1 }", 41, 'orders.4: "4" is not an order up to 3; known are 0, 1, 2, 3'],
-  ["kind: tmpfs, lifetime: { men: 1s, mean: 2s }", 37, 'lifetime.men: unknown key "men"; wanted is: how long'],
+  ["kind: tmpfs, lifetime: { men: 1s, mean: 2s }", 38, 'lifetime.men: unknown key "men"; wanted is: how long'],
   ["kind: tmpfs, from: 1s", 32, "from: starts when its phase of 1s is over"],
   ["kind: tmpfs, from: 500ms, until: 200ms", 46, "until: ends no later than it starts, at 500ms"],
   ["kind: drop-caches, at: 5s", 36, "at: comes when it is over, after 1s"],
