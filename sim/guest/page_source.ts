@@ -127,17 +127,19 @@ export class PageSource {
   }
 
   /** Takes pages after the CPUs gave back what they keep, and then from what is set aside, as {@link take}. */
-  takeLast(order: number, migratetype: number, only: number, cpu: number): number {
+  takeLast(order: number, migratetype: number, only: number, cpu: number, wakes = true): number {
     let pfn = -1;
     if (this.perCpuPages > 0) {
       this.#lists!.drainAll();
-      pfn = this.#walk(order, migratetype, only, cpu, false);
+      pfn = this.#walk(order, migratetype, only, cpu, false, wakes);
     }
     if (pfn >= 0 || only >= 0) return pfn;
     const zones = zonesFor(this.#use, cpu, highestFor(migratetype)).map((index) => this.#zones[index]).filter((zone) =>
       zone.hasLists
     );
-    while (pfn < 0 && unreserveHighatomic(zones, migratetype)) pfn = this.#walk(order, migratetype, -1, cpu, false);
+    while (pfn < 0 && unreserveHighatomic(zones, migratetype)) {
+      pfn = this.#walk(order, migratetype, -1, cpu, false, wakes);
+    }
     return pfn;
   }
 
