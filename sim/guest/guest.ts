@@ -43,7 +43,7 @@ export class Guest extends GuestPages {
       ? this.source.takeLast(order, migratetype, zone, cpu, wakes)
       : this.source.take(order, migratetype, zone, cpu, atomic, wakes);
     if (pfn < 0) return FAILED;
-    this.reclaim.lru.forget(handle);
+    this.reclaim.lru.reuse(handle);
     const taken = this.source.zone;
     this.place(handle, pfn, order, taken);
     const pages = ORDER_PAGES[order];

@@ -136,12 +136,15 @@ export class Reclaim {
     const lists = [LruList.inactive, LruList.active, LruList.slab].filter((list) =>
       whole(list, list === LruList.slab ? DROP_SLAB : DROP_CACHE) > 0
     );
-    if (lists.length === 0) return false;
+    if (lists.length === 0) {
+      if ((what & DROP_CACHE) !== 0) lru.forgetAges();
+      return false;
+    }
     this.#freeNs = 0;
     this.#scanned = 0;
     let pages = 0;
     for (const list of lists) {
-      while (pages < ROUND_PAGES && lru.pages(list) > 0) pages += this.#drop(lru.tail(list), cpu);
+      while (pages < ROUND_PAGES && lru.pages(list) > 0) pages += this.#drop(lru.tail(list), cpu, false);
     }
     this.#row(Event.dropCaches, pages, NONE, cpu);
     return true;
@@ -231,9 +234,9 @@ export class Reclaim {
     return reclaimed;
   }
 
-  #drop(handle: number, cpu: number): number {
+  #drop(handle: number, cpu: number, reclaimed = true): number {
     const pages = this.lru.pagesOf(handle);
-    this.lru.drop(handle);
+    this.lru.drop(handle, reclaimed);
     this.#freeNs += this.#parts.drop(handle, cpu);
     this.#scanned += pages;
     return pages;

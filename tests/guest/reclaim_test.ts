@@ -7,6 +7,7 @@ import { Buddy } from "../../sim/guest/buddy.ts";
 import { Guest } from "../../sim/guest/guest.ts";
 import { kernel61 } from "../../sim/guest/kernel_6_1.ts";
 import { kernel612 } from "../../sim/guest/kernel_6_12.ts";
+import { LruList } from "../../sim/guest/lru.ts";
 import { Op, type OpColumns, OpFlag } from "../../sim/guest/operations.ts";
 import { Vcpus } from "../../sim/guest/vcpu.ts";
 import { Zone } from "../../sim/guest/zone.ts";
@@ -205,6 +206,21 @@ Deno.test("memory.reclaim drops about what it is asked for, and stops when nothi
   assert.ok(dropped >= 320 && dropped < 352, `${dropped} pages`);
   assert.equal(some.guest.cachePages, 1000 - dropped);
   assert.equal(run([...reads(100), { kind: Op.reclaim, touch: 320 }]).guest.cachePages, 0);
+});
+
+Deno.test("what was reclaimed lately is active when it is read again, what went long ago or with drop_caches is not", () => {
+  // 200 pages are active. Of the others the oldest 320 to 351 go, 200 first; page 519 is the 320th. Then 519 is at most 32 pages
+  // old, no more than are active, and 200 at least 320.
+  const steps = [...reads(1000), ...reads(200), ...reads(200), { kind: Op.reclaim, touch: 320 }];
+  const listOf = (handle: number, more: Step[] = []) => {
+    const { guest, problems } = run([...steps, ...more, ...reads(1, handle)]);
+    assert.deepEqual(problems, []);
+    return guest.reclaim.lru.listOf(handle);
+  };
+  assert.equal(listOf(519), LruList.active);
+  assert.equal(listOf(200), LruList.inactive);
+  assert.equal(listOf(519, [{ kind: Op.free, handle: 519, flags: OpFlag.cache }]), LruList.inactive);
+  assert.equal(listOf(519, [{ kind: Op.dropCaches, touch: 1 }]), LruList.inactive);
 });
 
 Deno.test("a huge fault falls back to 512 pages when no block is left, and one free gives them all back", () => {
