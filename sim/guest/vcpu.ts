@@ -162,6 +162,7 @@ export class Vcpus {
     let ns = 0;
     for (let page = 0; page < pages;) {
       const takenNs = folio.take(handle, page, order, columns.migratetype[row], cpu);
+      ns += folio.workNs;
       if (takenNs === FAILED || guest.needsUse(handle + page)) {
         this.#sim.spawn(this.#finishFolios(index, page, takenNs, ns, folio.order));
         return -1;
@@ -186,6 +187,7 @@ export class Vcpus {
     for (let page = from; page < pages;) {
       const first = page === from;
       const takenNs = first ? firstNs : this.#folio.take(handle, page, wanted, migratetype, cpu);
+      // A huge page is tried for with the first page alone, which the step has done.
       const order = first ? firstOrder : this.#folio.order;
       const request = { handle: handle + page, order, migratetype, zone: -1, cpu, owner };
       const useNs: number = yield* this.#takeAndUse(request, Math.max(0, touch - page), takenNs);
