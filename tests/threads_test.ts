@@ -66,7 +66,14 @@ function holdFigures(part: string, rows: readonly (readonly string[])[]): void {
 }
 
 /** These take five to ten seconds each. */
-const LONG = ["2016-abi", "2016-inflate", "2025-kho", "hyperalloc-order-delay-capacity"];
+const LONG = [
+  "2012-memslots",
+  "2016-abi",
+  "2016-inflate",
+  "2016-windows-1tib",
+  "2025-kho",
+  "hyperalloc-order-delay-capacity",
+];
 const slow = UPDATE || Deno.env.get("HINTSIM_TIER") === "slow";
 
 for (const name of names) {

@@ -1,7 +1,7 @@
 /** What a guest does about its fragmentation: compaction, kcompactd and khugepaged, wired. */
 import type { Sim } from "../core/sim.ts";
 import type { Costs } from "../host/costs.ts";
-import { MOVABLE, PAGEBLOCK_ORDER } from "./allocator.ts";
+import { MOVABLE } from "./allocator.ts";
 import { Compaction } from "./compaction.ts";
 import type { CompactionOptions } from "./compaction_options.ts";
 import type { Guest } from "./guest.ts";
@@ -39,12 +39,14 @@ export class Background {
       this.compaction = new Compaction({ sim, guest, costs, proactiveness, kswapdRuns: () => guest.kswapdAwake });
       const kswapdRuns = () => guest.kswapdAwake;
       this.kcompactd = new Kcompactd({ sim, zones, compaction: this.compaction, proactiveness, kswapdRuns });
-      guest.hooks.compact = (order, migratetype, cpu, zones) => this.#direct(order, migratetype, cpu, zones);
+      guest.hooks.compact = (order, migratetype, cpu, mode, zones) =>
+        this.compaction!.direct(order, migratetype, cpu, mode, zones);
+      guest.hooks.compactionReady = (order, highest) => this.compaction!.ready(order, highest);
       guest.hooks.kswapdAsleep = (order) => this.#kswapdSleeps(order);
     }
     if (khugepaged !== false) {
       const compact = (order: number, among: readonly number[]) =>
-        this.compaction?.direct(order, MOVABLE, 0, "sync-light", among) ?? 0;
+        Math.max(0, this.compaction?.direct(order, MOVABLE, 0, "sync-light", among) ?? 0);
       this.khugepaged = new Khugepaged({ sim, guest, costs, ...khugepaged, compact });
       guest.hooks.fellBack = (handle) => this.khugepaged!.add(handle);
     }
@@ -60,11 +62,6 @@ export class Background {
   close(): void {
     if (this.kcompactd !== undefined) this.kcompactd.closing = true;
     if (this.khugepaged !== undefined) this.khugepaged.closing = true;
-  }
-
-  /** A huge fault does not wait (INIT_COMPACT_PRIORITY), other requests try harder (DEF_COMPACT_PRIORITY). */
-  #direct(order: number, migratetype: number, cpu: number, among?: readonly number[]): number {
-    return this.compaction!.direct(order, migratetype, cpu, order >= PAGEBLOCK_ORDER ? "async" : "sync-light", among);
   }
 
   /** `kswapd_try_to_sleep`. */

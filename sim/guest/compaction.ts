@@ -3,19 +3,21 @@
  * the task that wants a block, or kcompactd.
  *
  * What runs in between cannot take the block of a direct compactor, since none does: so it needs no capture of its own. The
- * lowmem reserves of zones are not looked at.
+ * lowmem reserves of zones are looked at only where it is decided whether to reclaim first.
  */
 import type { Sim, Task } from "../core/sim.ts";
 import { Event, NONE } from "../core/trace.ts";
 import type { Costs } from "../host/costs.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
 import { MOVABLE, ORDER_MAX, PAGEBLOCK_PAGES } from "./allocator.ts";
-import { type CompactControl, type CompactMode, CompactScan } from "./compaction_scan.ts";
+import { type CompactControl, CompactScan } from "./compaction_scan.ts";
 import { fragmentationScore, scoreLow } from "./compaction_score.ts";
 import { CompactionState } from "./compaction_state.ts";
 import { fragmentationIndex, freeByOrder } from "./fragmentation.ts";
 import type { Guest } from "./guest.ts";
+import { COMPACT_SKIPPED, type CompactMode } from "./housekeeping_hooks.ts";
 import { suitableType } from "./kernel.ts";
+import { ZONE_NAMES } from "./memory_map.ts";
 import { PageOwner } from "./page_owner.ts";
 import { ORDINARY, watermarkOk } from "./watermark_check.ts";
 import type { Zone } from "./zone.ts";
@@ -75,8 +77,8 @@ export class Compaction {
 
   /**
    * The task on `cpu` that wants a block compacts zone by zone, in the order in which it would be asked for the block unless told
-   * otherwise, until one is there (`try_to_compact_pages`). Returns the time it takes, ns, 0 when nothing was tried; the caller then
-   * asks for its block again.
+   * otherwise, until one is there (`try_to_compact_pages`). Returns the time it takes, ns, 0 when the block is there, after which
+   * the caller asks for it again; {@link COMPACT_SKIPPED} when no zone was tried.
    */
   direct(
     order: number,
@@ -85,8 +87,9 @@ export class Compaction {
     mode: CompactMode = "async",
     among: readonly number[] = this.#parts.guest.zonesFor(cpu, highestFor(migratetype)),
   ): number {
-    if (order === 0) return 0;
+    if (order === 0) return COMPACT_SKIPPED;
     let totalNs = 0;
+    let tried = false;
     const { zones } = this.#parts.guest;
     for (const index of among) {
       const zone = zones[index];
@@ -96,13 +99,30 @@ export class Compaction {
       const run = this.#compact(zone, { order, migratetype, mode, direct: true, proactive: false }, cpu);
       let step = run.next();
       for (; !step.done; step = run.next()) totalNs += step.value;
+      tried ||= step.value !== "skipped";
       if (step.value === "success") {
         state.succeeded(order, true);
         break;
       }
       if (mode !== "async" && (step.value === "complete" || step.value === "partial")) state.defer(order);
     }
-    return totalNs;
+    return tried ? totalNs : COMPACT_SKIPPED;
+  }
+
+  /**
+   * Whether a zone of a type up to `highest` has a block of an order, or so much more free than its high mark that compaction
+   * needs no reclaim before it (mm/vmscan.c `compaction_ready`).
+   */
+  ready(order: number, highest: number): boolean {
+    const { guest } = this.#parts;
+    return guest.zones.some((zone) => {
+      if (ZONE_NAMES.indexOf(zone.name) > highest) return false;
+      const reserve = guest.reserveOf(zone.index, highest);
+      const unsuitable = this.#suitable(zone, order, reserve);
+      if (unsuitable !== undefined) return unsuitable === "success";
+      const mark = zone.watermarks.high + zone.watermarkBoost + 2 * ORDER_PAGES[order];
+      return watermarkOk(zone, 0, mark, reserve, ORDINARY, zone.kernel.version);
+    });
   }
 
   /** Compacts all zones for an order in the background (`kcompactd_do_work`). */
@@ -139,13 +159,13 @@ export class Compaction {
   }
 
   /** `compaction_suitable`: undefined when it is worth a try. */
-  #suitable(zone: Zone, order: number): CompactResult | undefined {
+  #suitable(zone: Zone, order: number, reserve = 0): CompactResult | undefined {
     if (order < 0) return undefined;
     const { watermarks, watermarkBoost } = zone;
     const { version } = zone.kernel;
-    if (watermarkOk(zone, order, watermarks.min + watermarkBoost, 0, ORDINARY, version)) return "success";
+    if (watermarkOk(zone, order, watermarks.min + watermarkBoost, reserve, ORDINARY, version)) return "success";
     const mark = (order > COSTLY_ORDER ? watermarks.low : watermarks.min) + watermarkBoost + 2 * ORDER_PAGES[order];
-    if (!watermarkOk(zone, 0, mark, 0, ORDINARY, version)) return "skipped";
+    if (!watermarkOk(zone, 0, mark, reserve, ORDINARY, version)) return "skipped";
     if (order <= COSTLY_ORDER) return undefined;
     const index = fragmentationIndex(freeByOrder([zone]), order);
     return index >= 0 && index <= EXTFRAG_THRESHOLD ? "skipped" : undefined;

@@ -10,14 +10,12 @@ import { ORDER_PAGES } from "../memory/range.ts";
 import { MOVABLE, ORDER_MAX, ORDERS, PAGEBLOCK_ORDER, PAGEBLOCK_PAGES } from "./allocator.ts";
 import { type CompactionState, pageblockStart } from "./compaction_state.ts";
 import type { Guest } from "./guest.ts";
+import type { CompactMode } from "./housekeeping_hooks.ts";
 import type { PageOwner } from "./page_owner.ts";
 import type { Zone } from "./zone.ts";
 
 /** Pages that are collected before they are moved (COMPACT_CLUSTER_MAX). */
 const CLUSTER_PAGES = 32;
-
-/** How hard it is tried: asynchronous, synchronous without waiting for writeback, or of all pageblocks (`enum compact_priority`). */
-export type CompactMode = "async" | "sync-light" | "sync-full";
 
 /** What one compaction of a zone is for (`struct compact_control`). */
 export interface CompactControl {

@@ -4,30 +4,16 @@
  */
 import { PAGEBLOCK_ORDER } from "./allocator.ts";
 import { FAILED, type Guest } from "./guest.ts";
+import { COMPACT_SKIPPED } from "./housekeeping_hooks.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
-
-/**
- * A huge page fault tries once, and as its defrag mode says wakes kswapd or compacts first (mm/huge_memory.c
- * `vma_thp_gfp_mask`); it never loops. Returns the time it takes, ns, or {@link FAILED}: then single pages follow.
- */
-function allocHuge(guest: Guest, handle: number, migratetype: number, cpu: number): number {
-  const defrag = guest.thpDefrag;
-  if (defrag === undefined) return FAILED;
-  const wakes = defrag === "defer" || defrag === "defer+madvise";
-  const ns = guest.alloc(handle, PAGEBLOCK_ORDER, migratetype, -1, cpu, false, wakes ? "usual" : "quiet");
-  if (ns === FAILED && wakes) guest.hooks.kswapdAsleep?.(PAGEBLOCK_ORDER);
-  if (ns !== FAILED || defrag !== "always") return ns;
-  const compactNs = guest.hooks.compact?.(PAGEBLOCK_ORDER, migratetype, cpu) ?? 0;
-  if (compactNs === 0) return FAILED;
-  // GFP_TRANSHUGE may reclaim directly, and never wakes kswapd.
-  const again = guest.alloc(handle, PAGEBLOCK_ORDER, migratetype, -1, cpu, false, "quiet");
-  return again === FAILED ? FAILED : again + compactNs;
-}
+import { highestFor } from "./zone_use.ts";
 
 /** Takes the folios of a fault one after the other. */
 export class FolioFault {
   /** Order of the folio taken last; 0 after a failure, which is that of a single page. */
   order = 0;
+  /** How long the last call of {@link take} compacted and reclaimed, whatever it got, ns; the caller adds it. */
+  workNs = 0;
   readonly #guest: Guest;
 
   /** Faults of a guest. */
@@ -38,15 +24,16 @@ export class FolioFault {
   /**
    * Takes the folio of page `page` of a fault that wants folios of 2^order pages: the largest that is aligned there and can be
    * had without reclaim (mm/memory.c `alloc_anon_folio`); a huge page fault has single pages beside huge ones only. An `atomic`
-   * one, of network buffers, also wakes kswapd with each try (net/core/skbuff.c `alloc_skb_with_frags`). Returns the time it
-   * takes, ns, or {@link FAILED} when not even a single page is free.
+   * one, of network buffers, also wakes kswapd with each try (net/core/skbuff.c `alloc_skb_with_frags`). Returns the time of the
+   * allocation, ns, or {@link FAILED} when not even a single page is free; see {@link workNs}, too.
    */
   take(handle: number, page: number, order: number, migratetype: number, cpu: number, atomic = false): number {
     const guest = this.#guest;
+    this.workNs = 0;
     if (order === PAGEBLOCK_ORDER) {
       if (page === 0) {
         this.order = order;
-        const ns = allocHuge(guest, handle, migratetype, cpu);
+        const ns = this.#takeHuge(handle, migratetype, cpu);
         if (ns !== FAILED) return ns;
         guest.hooks.fellBack?.(handle);
       }
@@ -60,6 +47,45 @@ export class FolioFault {
     }
     this.order = 0;
     return guest.alloc(handle + page, 0, migratetype, -1, cpu, atomic);
+  }
+
+  /**
+   * A huge page fault tries once, and as its defrag mode says wakes kswapd, or works for a block first (mm/huge_memory.c
+   * `vma_thp_gfp_mask`). Returns the time of the allocation, ns, or {@link FAILED}: then single pages follow.
+   */
+  #takeHuge(handle: number, migratetype: number, cpu: number): number {
+    const guest = this.#guest;
+    const defrag = guest.thpDefrag;
+    if (defrag === undefined) return FAILED;
+    const wakes = defrag === "defer" || defrag === "defer+madvise";
+    const ns = guest.alloc(handle, PAGEBLOCK_ORDER, migratetype, -1, cpu, false, wakes ? "usual" : "quiet");
+    if (ns === FAILED && wakes) guest.hooks.kswapdAsleep?.(PAGEBLOCK_ORDER);
+    return ns === FAILED && defrag === "always" ? this.#takeHugeSlowly(handle, migratetype, cpu) : ns;
+  }
+
+  /**
+   * A huge page for memory without advice (mm/page_alloc.c `__alloc_pages_slowpath` with GFP_TRANSHUGE | __GFP_NORETRY): cheap
+   * compaction; unless that was skipped or deferred reclaim, once, and compaction as cheap once more. kswapd is never woken.
+   */
+  #takeHugeSlowly(handle: number, migratetype: number, cpu: number): number {
+    const guest = this.#guest;
+    const take = (way: "quiet" | "quiet-last") =>
+      guest.alloc(handle, PAGEBLOCK_ORDER, migratetype, -1, cpu, false, way);
+    const compact = () => {
+      const ns = guest.hooks.compact?.(PAGEBLOCK_ORDER, migratetype, cpu, "async") ?? COMPACT_SKIPPED;
+      this.workNs += Math.max(0, ns);
+      return ns !== COMPACT_SKIPPED;
+    };
+    if (!compact()) return FAILED;
+    let ns = take("quiet");
+    if (ns !== FAILED) return ns;
+    const progress = guest.reclaim.direct(PAGEBLOCK_ORDER, highestFor(migratetype), cpu) > 0;
+    this.workNs += guest.reclaim.roundNs;
+    // What was freed may lie on per-CPU lists (`__alloc_pages_direct_reclaim`).
+    if (progress) ns = take("quiet");
+    if (progress && ns === FAILED) ns = take("quiet-last");
+    if (ns === FAILED && compact()) ns = take("quiet");
+    return ns;
   }
 }
 

@@ -36,13 +36,14 @@ export class Guest extends GuestPages {
     zone: number,
     cpu: number,
     atomic = false,
-    way: "usual" | "quiet" | "last" = "usual",
+    way: "usual" | "quiet" | "last" | "quiet-last" = "usual",
   ): number {
-    const pfn = way === "last"
-      ? this.source.takeLast(order, migratetype, zone, cpu)
-      : this.source.take(order, migratetype, zone, cpu, atomic, way === "usual");
+    const wakes = way === "usual" || way === "last";
+    const pfn = way === "last" || way === "quiet-last"
+      ? this.source.takeLast(order, migratetype, zone, cpu, wakes)
+      : this.source.take(order, migratetype, zone, cpu, atomic, wakes);
     if (pfn < 0) return FAILED;
-    this.reclaim.lru.forget(handle);
+    this.reclaim.lru.reuse(handle);
     const taken = this.source.zone;
     this.place(handle, pfn, order, taken);
     const pages = ORDER_PAGES[order];

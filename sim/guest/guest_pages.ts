@@ -104,6 +104,7 @@ export class GuestPages {
       costs: parts.costs,
       zoneOfHandle: (handle) => this.zoneOfHandle(handle),
       drop: (handle, cpu) => this.#release(handle, cpu),
+      compactionReady: (order, highest) => this.hooks.compactionReady?.(order, highest) ?? false,
     });
     this.oom = new OomKiller({
       trace: this.trace,
@@ -198,6 +199,11 @@ export class GuestPages {
   /** Gives the pages of a zone on per-CPU lists back to its free lists; the policy hears of it. */
   drain(zone: number): void {
     this.source.drain(zone);
+  }
+
+  /** Pages of a zone that are held back from requests which may use zones up to type `highest` (`lowmem_reserve`). */
+  reserveOf(zone: number, highest: number): number {
+    return this.source.use.lowmemReserve[zone][highest];
   }
 
   /** The zones up to a type in the order in which a CPU asks them. */

@@ -118,13 +118,22 @@ export class Kswapd {
     yield roundNs;
     const boostPages = boosts.reduce((sum, pages) => sum + pages, 0);
     if (reclaims === undefined) this.#failures++;
-    else yield* this.#balance(reclaims, order, highest, boostPages);
+    else {
+      this.#setActive(highest, true);
+      yield* this.#balance(reclaims, order, highest, boostPages);
+      this.#setActive(highest, false);
+    }
     zones.forEach((zone, index) => zone.watermarkBoost -= Math.min(zone.watermarkBoost, boosts[index]));
     this.#awake = false;
     if (this.boosted) this.#run();
     else this.#wakeAgain();
     if (!this.#awake) reclaims?.asleep(boostPages > 0 ? Math.max(order, PAGEBLOCK_ORDER) : order);
     sim.notify(returned);
+  }
+
+  /** While it reclaims, per-CPU lists keep fewer pages of its zones (`update_reclaim_active`); direct reclaim has no such mark. */
+  #setActive(highest: number, active: boolean): void {
+    for (const zone of this.#parts.zones) if (ZONE_NAMES.indexOf(zone.name) <= highest) zone.reclaimActive = active;
   }
 
   /** Requests that came while it was awake. */

@@ -2,8 +2,8 @@
  * What a guest may drop: clean pages of the page cache on an active and an inactive list, and shrinkable slab on a list of its
  * own (mm/swap.c, mm/vmscan.c). The lists hold the handles of allocations, linked through typed arrays.
  *
- * One set of lists for the whole guest, where the kernel has one for each node. Pages that come back soon after they were
- * dropped are not made active at once: mm/workingset.c is left out.
+ * One set of lists for the whole guest, where the kernel has one for each node. Pages that reclaim dropped leave their age behind,
+ * so that they are active at once when they come back soon (mm/workingset.c); the shrinker of these ages is left out.
  */
 import { grown } from "../memory/grown.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
@@ -25,6 +25,8 @@ const LIST_MASK = 3;
 const REFERENCED = 4;
 /** The guest has dropped it, and its owner does not know. */
 const DROPPED = 8;
+/** Its age when it was dropped is known (a shadow entry). */
+const SHADOW = 16;
 
 /** 10 for a ratio of int_sqrt(10 * GiB), as in `inactive_is_low`. */
 const RATIO_FACTOR = 10;
@@ -48,6 +50,10 @@ export class Lru {
   #previous = new Int32Array(1024);
   #state = new Uint8Array(1024);
   #order = new Uint8Array(1024);
+  /** The age of the lists when pages were dropped, modulo 2^32. */
+  #droppedAt = new Uint32Array(1024);
+  /** Pages dropped and made active so far, modulo 2^32 (`nonresident_age`). */
+  #age = 0;
   readonly #heads = new Int32Array(4).fill(-1);
   readonly #tails = new Int32Array(4).fill(-1);
   readonly #pages = new Float64Array(4);
@@ -77,12 +83,18 @@ export class Lru {
     return this.#tails[list];
   }
 
-  /** New pages under a handle that is on no list come to the head of a list (`folio_add_lru`). */
+  /**
+   * New pages under a handle that is on no list come to the head of a list (`folio_add_lru`). Page cache that was dropped before
+   * becomes active when no more pages were dropped or made active since than are active now (`workingset_refault`).
+   */
   add(handle: number, order: number, list: number): void {
     if (handle >= this.#state.length) this.#grow(handle + 1);
+    const shadow = list === LruList.inactive && (this.#state[handle] & SHADOW) !== 0;
     this.#order[handle] = order;
     this.#state[handle] = 0;
-    this.#link(handle, list);
+    const distance = (this.#age - this.#droppedAt[handle]) >>> 0;
+    if (shadow && distance <= this.#pages[LruList.active]) this.#activate(handle);
+    else this.#link(handle, list);
   }
 
   /**
@@ -98,7 +110,7 @@ export class Lru {
     }
     this.#unlink(handle);
     this.#state[handle] = 0;
-    this.#link(handle, LruList.active);
+    this.#activate(handle);
   }
 
   /** Whether pages were used since they came to their list; not any more afterwards (`folio_test_clear_referenced`). */
@@ -123,20 +135,37 @@ export class Lru {
 
   /** The owner of pages frees them. */
   remove(handle: number): void {
-    if (this.listOf(handle) === LruList.none) return;
-    this.#unlink(handle);
+    if (handle >= this.#state.length) return;
+    if (this.listOf(handle) !== LruList.none) this.#unlink(handle);
     this.#state[handle] = 0;
   }
 
-  /** The guest drops pages; {@link forget} tells their owner, should it free them. */
-  drop(handle: number): void {
+  /**
+   * The guest drops pages; {@link forget} tells their owner, should it free them. Reclaim notes the age of page cache
+   * (`workingset_eviction`), `drop_caches` does not (`invalidate_mapping_pages`).
+   */
+  drop(handle: number, reclaimed: boolean): void {
+    const shadow = reclaimed && this.listOf(handle) !== LruList.slab;
     this.#unlink(handle);
-    this.#state[handle] = DROPPED;
+    this.#state[handle] = shadow ? DROPPED | SHADOW : DROPPED;
+    if (!shadow) return;
+    this.#droppedAt[handle] = this.#age;
+    this.#grewOlder(handle);
   }
 
-  /** Whether the guest dropped what was under a handle; not any more afterwards. */
+  /** Pages come anew under a handle: it names none that were dropped, but their age is still known. */
+  reuse(handle: number): void {
+    if (handle < this.#state.length) this.#state[handle] &= ~DROPPED;
+  }
+
+  /** No age is known any more: `drop_caches` clears those of all files (mm/truncate.c `clear_shadow_entry`). */
+  forgetAges(): void {
+    for (let handle = 0; handle < this.#state.length; handle++) this.#state[handle] &= ~SHADOW;
+  }
+
+  /** Whether the guest dropped what was under a handle; nothing is known of it afterwards. */
   forget(handle: number): boolean {
-    if (handle >= this.#state.length || this.#state[handle] !== DROPPED) return false;
+    if (handle >= this.#state.length || (this.#state[handle] & DROPPED) === 0) return false;
     this.#state[handle] = 0;
     return true;
   }
@@ -147,6 +176,17 @@ export class Lru {
     const active = this.#pages[LruList.active];
     const gib = Math.floor((inactive + active) / GIB_PAGES);
     return inactive * (gib > 0 ? Math.floor(Math.sqrt(RATIO_FACTOR * gib)) : 1) < active;
+  }
+
+  /** `workingset_activation`. */
+  #activate(handle: number): void {
+    this.#link(handle, LruList.active);
+    this.#grewOlder(handle);
+  }
+
+  /** `workingset_age_nonresident`. */
+  #grewOlder(handle: number): void {
+    this.#age = (this.#age + ORDER_PAGES[this.#order[handle]]) >>> 0;
   }
 
   #link(handle: number, list: number): void {
@@ -178,5 +218,6 @@ export class Lru {
     this.#previous = grown(this.#previous, size);
     this.#state = grown(this.#state, size);
     this.#order = grown(this.#order, size);
+    this.#droppedAt = grown(this.#droppedAt, size);
   }
 }

@@ -87,7 +87,7 @@ export class PageSource {
     this.#reclaims = options.reclaims ?? false;
     this.#returned = returned;
     this.#kswapd = kswapd;
-    if (options.perCpu > 0) this.#lists = new PerCpuLists(zones, use.pagesets, options.perCpu, returned);
+    if (options.perCpu > 0) this.#lists = new PerCpuLists(zones, use, options.perCpu, returned);
   }
 
   /** Pages on per-CPU lists. */
@@ -127,17 +127,19 @@ export class PageSource {
   }
 
   /** Takes pages after the CPUs gave back what they keep, and then from what is set aside, as {@link take}. */
-  takeLast(order: number, migratetype: number, only: number, cpu: number): number {
+  takeLast(order: number, migratetype: number, only: number, cpu: number, wakes = true): number {
     let pfn = -1;
     if (this.perCpuPages > 0) {
       this.#lists!.drainAll();
-      pfn = this.#walk(order, migratetype, only, cpu, false);
+      pfn = this.#walk(order, migratetype, only, cpu, false, wakes);
     }
     if (pfn >= 0 || only >= 0) return pfn;
     const zones = zonesFor(this.#use, cpu, highestFor(migratetype)).map((index) => this.#zones[index]).filter((zone) =>
       zone.hasLists
     );
-    while (pfn < 0 && unreserveHighatomic(zones, migratetype)) pfn = this.#walk(order, migratetype, -1, cpu, false);
+    while (pfn < 0 && unreserveHighatomic(zones, migratetype)) {
+      pfn = this.#walk(order, migratetype, -1, cpu, false, wakes);
+    }
     return pfn;
   }
 
@@ -159,7 +161,7 @@ export class PageSource {
     this.#use = use;
     const before = this.#lists;
     if (before === undefined) return;
-    const lists = this.#lists = new PerCpuLists(this.#zones, use.pagesets, this.#perCpu, this.#returned);
+    const lists = this.#lists = new PerCpuLists(this.#zones, use, this.#perCpu, this.#returned);
     for (const { index, allocator } of this.#zones) {
       for (let cpu = 0; cpu < this.#perCpu; cpu++) {
         for (let list = 0; list < PCP_LISTS; list++) {
@@ -243,7 +245,10 @@ export class PageSource {
     return pfn;
   }
 
-  /** Whether a zone has enough (`zone_watermark_fast`): for single pages nearly always seen by one comparison. */
+  /**
+   * Whether a zone has enough (`zone_watermark_fast`): for single pages nearly always seen by one comparison. 6.12 looks first
+   * whether it is above its high mark, and remembers when it is not (`get_page_from_freelist`).
+   */
   #mayTake(index: number, order: number, migratetype: number, { mark, atomic, urgency }: Walk): boolean {
     const zone = this.#zones[index];
     const { watermarks, watermarkBoost } = zone;
@@ -251,6 +256,14 @@ export class PageSource {
     const base = mark === "low" ? watermarks.low : watermarks.min;
     const level = atomic && order === 0 ? base : base + watermarkBoost;
     const reserve = this.#use.lowmemReserve[index][highestFor(migratetype)];
+    if (!zone.belowHigh && zone.kernel.version !== "6.1") {
+      if (this.#above(zone, order, watermarks.high + watermarkBoost, reserve, urgency)) return true;
+      zone.belowHigh = true;
+    }
+    return this.#above(zone, order, level, reserve, urgency);
+  }
+
+  #above(zone: Zone, order: number, level: number, reserve: number, urgency: Urgency): boolean {
     if (order === 0 && zone.pages.freePages - zone.reservedHighatomicPages > level + reserve) return true;
     return watermarkOk(zone, order, level, reserve, urgency, zone.kernel.version);
   }

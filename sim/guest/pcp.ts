@@ -59,8 +59,22 @@ export function highMaxOf(managedPages: number, cpus: number, batch: number): nu
   return Math.max(Math.floor(Math.floor(managedPages / 8) / cpus), 4 * batch);
 }
 
+/** What a zone's flags say of its memory, by which the lists keep fewer pages. */
+export interface ZonePressure {
+  /** Whether kswapd works on it (ZONE_RECLAIM_ACTIVE). */
+  readonly reclaimActive: boolean;
+  /** Whether no more than its high mark was free when that was looked at last (ZONE_BELOW_HIGH, 6.12 only). */
+  readonly belowHigh: boolean;
+}
+
+const NO_PRESSURE: ZonePressure = { reclaimActive: false, belowHigh: false };
+
 /** The zone below the lists. */
 export interface PcpZone {
+  /** The zone's flags; none is ever set unless told, as in a replay, for recordings do not say them. */
+  readonly pressure?: ZonePressure;
+  /** Called when a free has drained a list: the zone may be above its high mark again. */
+  drained?(): void;
   /** Takes up to `count` blocks under one hold of the lock into `pfns`; returns how many (`rmqueue_bulk`). */
   refill(order: number, migratetype: number, count: number, pfns: Float64Array): number;
   /** Gives one block back (`__free_one_page`). */
@@ -79,12 +93,14 @@ export abstract class PerCpuPages {
   /** Pages of one ordinary refill or drain. */
   readonly batch: number;
   protected readonly zone: PcpZone;
+  protected readonly pressure: ZonePressure;
   readonly #lists: readonly PageRing[] = Array.from({ length: PCP_LISTS }, () => new PageRing());
   readonly #refilled = new Float64Array(REFILL_MAX);
 
   /** Empty lists. */
   constructor(zone: PcpZone, batch: number) {
     this.zone = zone;
+    this.pressure = zone.pressure ?? NO_PRESSURE;
     this.batch = batch;
   }
 
@@ -118,7 +134,9 @@ export abstract class PerCpuPages {
     this.#lists[index].pushFront(pfn * TYPE_STEP + migratetype);
     this.count += ORDER_PAGES[order];
     const pages = this.pagesToDrain(order);
-    if (pages > 0) this.drain(pages, index);
+    if (pages === 0) return;
+    this.drain(pages, index);
+    this.zone.drained?.();
   }
 
   /** Gives everything back (`drain_pages_zone`). */

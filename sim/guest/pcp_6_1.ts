@@ -15,8 +15,6 @@ export interface Pcp61State {
 export class Pcp61 extends PerCpuPages {
   /** Pages that may be kept. */
   readonly high: number;
-  /** Whether reclaim runs in the zone, which lowers the limit to four batches (ZONE_RECLAIM_ACTIVE). */
-  reclaimActive = false;
   #freeFactor: number;
 
   /** Empty lists. */
@@ -34,11 +32,14 @@ export class Pcp61 extends PerCpuPages {
     return this.batch > 1 ? Math.max(this.batch >> order, 2) : this.batch;
   }
 
-  /** `free_unref_page_commit`, `nr_pcp_high`, `nr_pcp_free`: small high-order blocks drain all while frees follow frees. */
+  /**
+   * `free_unref_page_commit`, `nr_pcp_high`, `nr_pcp_free`: small high-order blocks drain all while frees follow frees, and while
+   * kswapd works on the zone four batches may be kept.
+   */
   protected override pagesToDrain(order: number): number {
     const all = this.#freeFactor > 0 && order > 0 && order <= COSTLY_ORDER;
     if (all) return this.count;
-    const high = this.reclaimActive ? Math.min(4 * this.batch, this.high) : this.high;
+    const high = this.pressure.reclaimActive ? Math.min(4 * this.batch, this.high) : this.high;
     if (this.count < high) return 0;
     if (high < this.batch) return 1;
     const most = high - this.batch;

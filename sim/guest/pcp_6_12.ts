@@ -61,13 +61,15 @@ export class Pcp612 extends PerCpuPages {
     this.#freeCount >>= 1;
   }
 
-  /** `nr_pcp_alloc`. */
+  /** `nr_pcp_alloc`: the limit rises unless the zone is below its high mark. */
   protected override refillBlocks(order: number): number {
     this.#clampHigh();
     const { batch } = this;
     if (this.#high < batch) return 1;
     let pages = order > 0 ? batch : batch * 2 ** this.#allocFactor;
-    if (this.#highMin !== this.#highMax) this.#high = Math.min(this.#high + pages, this.#highMax);
+    if (this.#highMin !== this.#highMax && !this.pressure.belowHigh) {
+      this.#high = Math.min(this.#high + pages, this.#highMax);
+    }
     if (order === 0) {
       const most = Math.max(this.#high - this.count - batch, batch);
       if (pages <= most && this.#allocFactor < BATCH_SCALE_MAX) this.#allocFactor++;
@@ -76,7 +78,7 @@ export class Pcp612 extends PerCpuPages {
     return pages > 1 ? Math.max(pages >> order, 2) : pages;
   }
 
-  /** `free_unref_page_commit`, `nr_pcp_high`, `nr_pcp_free`. */
+  /** `free_unref_page_commit`. */
   protected override pagesToDrain(order: number): number {
     const { batch } = this;
     this.#allocFactor >>= 1;
@@ -90,15 +92,28 @@ export class Pcp612 extends PerCpuPages {
       this.#high = Math.max(this.#high - batch * 2 ** BATCH_SCALE_MAX, this.#highMin);
       return Math.min(this.count, batch * 2 ** BATCH_SCALE_MAX);
     }
-    const high = this.#high;
-    if (high === 0) return 1;
+    if (this.#high === 0) return 1;
+    const high = this.#highNow();
     if (this.count < high) return 0;
-    if (this.#highMin !== this.#highMax) {
-      const needed = this.#freeCount + batch;
-      if (high < needed) this.#high = Math.min(Math.max(needed, this.#highMin), this.#highMax);
-    }
     if (high < batch) return 1;
     return Math.min(Math.max(this.#freeCount, batch), high - batch);
+  }
+
+  /**
+   * `nr_pcp_high`: how many pages make this free drain. While kswapd works on the zone four batches; below the high mark of the
+   * zone as many as there are, but not the least that may be kept. Both lower the limit by what was freed in a row.
+   */
+  #highNow(): number {
+    const { batch, pressure: { reclaimActive, belowHigh } } = this;
+    const high = this.#high;
+    if (!reclaimActive && this.#highMin === this.#highMax) return high;
+    if (reclaimActive || belowHigh) {
+      this.#high = Math.max(high - Math.max(this.#freeCount, batch), this.#highMin);
+      return reclaimActive ? Math.min(4 * batch, this.#high) : Math.max(this.count, this.#highMin);
+    }
+    const needed = this.#freeCount + batch;
+    if (this.count >= high && high < needed) this.#high = Math.min(Math.max(needed, this.#highMin), this.#highMax);
+    return high;
   }
 
   /** The type of the pageblock at that moment counts. */

@@ -1,10 +1,16 @@
 /** The per-CPU lists of one guest: one set for each zone and CPU, of the guest's kernel generation. */
 import { type AllocFlags, NO_FLAGS } from "./kernel.ts";
 import type { PagesetSize } from "./machine_plan.ts";
+import { ZoneType } from "./memory_map.ts";
 import type { PcpZone, PerCpuPages } from "./pcp.ts";
 import { Pcp61 } from "./pcp_6_1.ts";
 import { Pcp612 } from "./pcp_6_12.ts";
+import { ORDINARY, watermarkOk } from "./watermark_check.ts";
 import type { Zone } from "./zone.ts";
+import type { ZoneUse } from "./zone_use.ts";
+
+/** What of a guest's zones the lists depend on. */
+export type PerCpuUse = Pick<ZoneUse, "pagesets" | "lowmemReserve">;
 
 /** Called with every block that goes back to the free lists of a zone. */
 export type BlockReturned = (zone: Zone, pfn: number, mergedOrder: number) => void;
@@ -15,11 +21,11 @@ export class PerCpuLists {
   flags: AllocFlags = NO_FLAGS;
   readonly #lists: readonly (readonly PerCpuPages[])[];
 
-  /** Empty lists of these sizes by zone, as after boot. `returned` is told of what they give back. */
-  constructor(zones: readonly Zone[], sizes: readonly PagesetSize[], cpus: number, returned: BlockReturned) {
+  /** Empty lists of the sizes that the zones ask for, as after boot. `returned` is told of what they give back. */
+  constructor(zones: readonly Zone[], use: PerCpuUse, cpus: number, returned: BlockReturned) {
     this.#lists = zones.map((zone) => {
-      const source = this.#sourceOf(zone, returned);
-      return Array.from({ length: cpus }, () => emptyLists(zone, sizes[zone.index], source));
+      const source = this.#sourceOf(zone, use.lowmemReserve[zone.index][ZoneType.movable], returned);
+      return Array.from({ length: cpus }, () => emptyLists(zone, use.pagesets[zone.index], source));
     });
   }
 
@@ -29,9 +35,15 @@ export class PerCpuLists {
     return lists[cpu >= 0 && cpu < lists.length ? cpu : 0];
   }
 
-  #sourceOf(zone: Zone, returned: BlockReturned): PcpZone {
+  #sourceOf(zone: Zone, reserve: number, returned: BlockReturned): PcpZone {
     const { allocator, kernel } = zone;
     return {
+      pressure: zone,
+      drained: () => {
+        if (!zone.belowHigh) return;
+        const mark = zone.watermarks.high + zone.watermarkBoost;
+        zone.belowHigh = !watermarkOk(zone, 0, mark, reserve, ORDINARY, kernel.version);
+      },
       refill: (order, migratetype, count, pfns) => kernel.allocBulk(zone, order, migratetype, count, this.flags, pfns),
       giveBack: (pfn, order, migratetype) => returned(zone, pfn, allocator.free(pfn, order, migratetype)),
       pageblockType: (pfn) => allocator.pageblockType(pfn),

@@ -44,6 +44,8 @@ export interface ReclaimParts {
   readonly zoneOfHandle: (handle: number) => number;
   /** Frees what a handle names, with its row; returns the time it takes, ns. */
   readonly drop: (handle: number, cpu: number) => number;
+  /** Whether a zone of a type up to `highest` can be compacted for an order without reclaim. */
+  readonly compactionReady: (order: number, highest: number) => boolean;
 }
 
 /** What one pass has still to look at, in pages of each list (`get_scan_count`). */
@@ -112,11 +114,14 @@ export class Reclaim {
 
   /**
    * A task that found no memory reclaims for itself (`try_to_free_pages`): 32 pages, for large orders as many as make a block
-   * likely. Returns the pages freed; what it took is in {@link roundNs}.
+   * likely, but none once compaction can go on without (`shrink_zones`, `compaction_ready`). Returns the pages freed, 1 when there
+   * are none for that reason; what it took is in {@link roundNs}.
    */
   direct(order: number, highest: number, cpu: number): number {
-    const wanted = order > COSTLY_ORDER ? Math.max(SWAP_CLUSTER_MAX, compactGap(order)) : SWAP_CLUSTER_MAX;
-    return this.#some(wanted, highest, order, cpu);
+    if (order <= COSTLY_ORDER) return this.#some(SWAP_CLUSTER_MAX, highest, order, cpu);
+    const ready = () => this.#parts.compactionReady(order, highest);
+    const pages = this.#some(Math.max(SWAP_CLUSTER_MAX, compactGap(order)), highest, order, cpu, ready);
+    return pages === 0 && ready() ? 1 : pages;
   }
 
   /** `memory.reclaim`: one step towards `wanted` pages; returns the pages freed, time in {@link roundNs}. */
@@ -131,22 +136,26 @@ export class Reclaim {
     const lists = [LruList.inactive, LruList.active, LruList.slab].filter((list) =>
       whole(list, list === LruList.slab ? DROP_SLAB : DROP_CACHE) > 0
     );
-    if (lists.length === 0) return false;
+    if (lists.length === 0) {
+      if ((what & DROP_CACHE) !== 0) lru.forgetAges();
+      return false;
+    }
     this.#freeNs = 0;
     this.#scanned = 0;
     let pages = 0;
     for (const list of lists) {
-      while (pages < ROUND_PAGES && lru.pages(list) > 0) pages += this.#drop(lru.tail(list), cpu);
+      while (pages < ROUND_PAGES && lru.pages(list) > 0) pages += this.#drop(lru.tail(list), cpu, false);
     }
     this.#row(Event.dropCaches, pages, NONE, cpu);
     return true;
   }
 
-  /** Passes of falling priority until enough is free or nothing is left (`do_try_to_free_pages`). */
-  #some(wanted: number, highest: number, order: number, cpu: number): number {
+  /** Passes of falling priority until enough is free, nothing is left, or it is `ready` (`do_try_to_free_pages`). */
+  #some(wanted: number, highest: number, order: number, cpu: number, ready?: () => boolean): number {
     let pages = 0;
     let ns = 0;
     for (let priority = DEF_PRIORITY; priority >= 0 && pages < wanted; priority--) {
+      if (ready?.()) break;
       const pass = this.pass(priority);
       while (pages < wanted && !passDone(pass)) {
         pages += this.round(pass, wanted - pages, highest, Event.directReclaim, order, cpu);
@@ -225,9 +234,9 @@ export class Reclaim {
     return reclaimed;
   }
 
-  #drop(handle: number, cpu: number): number {
+  #drop(handle: number, cpu: number, reclaimed = true): number {
     const pages = this.lru.pagesOf(handle);
-    this.lru.drop(handle);
+    this.lru.drop(handle, reclaimed);
     this.#freeNs += this.#parts.drop(handle, cpu);
     this.#scanned += pages;
     return pages;

@@ -3,11 +3,13 @@
  * `__alloc_pages_slowpath`).
  *
  * Whether a task goes on without progress depends on the page cache of the whole guest, not of each zone
- * (`should_reclaim_retry`), and tasks are never throttled (`throttle_direct_reclaim`).
+ * (`should_reclaim_retry`), and tasks are never throttled (`throttle_direct_reclaim`). While reclaim frees something orders 1 to 3
+ * go on, too: neither the priority of their compaction rises nor do they end after 16 tries (`should_compact_retry`).
  */
 import type { Task } from "../core/sim.ts";
 import { MOVABLE } from "./allocator.ts";
 import { FAILED, type Guest } from "./guest.ts";
+import { COMPACT_SKIPPED, type CompactMode } from "./housekeeping_hooks.ts";
 import { ZONE_NAMES } from "./memory_map.ts";
 import { COSTLY_ORDER, MAX_RECLAIM_RETRIES } from "./reclaim.ts";
 import { highestFor } from "./zone_use.ts";
@@ -41,7 +43,7 @@ export function* allocSlowly(
   const costly = order > COSTLY_ORDER;
   // can_direct_compact: for these a first, cheap compaction comes before any reclaim.
   if (order > 0 && (costly || migratetype !== MOVABLE)) {
-    const ns = yield* compactFor(guest, request);
+    const ns = yield* compactFor(guest, request, "async");
     if (ns !== FAILED) return ns;
   }
   let retries = 0;
@@ -50,11 +52,12 @@ export function* allocSlowly(
     yield guest.reclaim.roundNs;
     let ns = take(guest, request);
     if (ns === FAILED) ns = take(guest, request, "last");
-    if (ns === FAILED && order > 0) ns = yield* compactFor(guest, request);
+    if (ns === FAILED && order > 0) ns = yield* compactFor(guest, request, "sync-light");
     if (ns !== FAILED) return ns;
     if (guest.oom.isDead(request.owner)) return FAILED;
     retries = pages > 0 ? 0 : retries + 1;
-    // Without reclaimable pages there is nothing to try again for.
+    // Large orders are tried for once, since no request says __GFP_RETRY_MAYFAIL. Without reclaimable pages there is nothing to
+    // try again for.
     const hopeless = retries > MAX_RECLAIM_RETRIES || (pages === 0 && guest.reclaim.lru.cachePages === 0);
     if (!costly && !hopeless) continue;
     if (!(yield* memoryMayReturn(order))) return FAILED;
@@ -86,12 +89,12 @@ export function* allocOrKill(
   }
 }
 
-/** `__alloc_pages_direct_compact`. */
-function* compactFor(guest: Guest, request: PageRequest): Task<number> {
+/** `__alloc_pages_direct_compact`: at first cheaply (INIT_COMPACT_PRIORITY), later not (DEF_COMPACT_PRIORITY). */
+function* compactFor(guest: Guest, request: PageRequest, mode: CompactMode): Task<number> {
   const { order, migratetype, cpu } = request;
   const zones = guest.zonesFor(cpu, highestOf(guest, request));
-  const compactNs = guest.hooks.compact?.(order, migratetype, cpu, zones) ?? 0;
-  if (compactNs === 0) return FAILED;
+  const compactNs = guest.hooks.compact?.(order, migratetype, cpu, mode, zones) ?? COMPACT_SKIPPED;
+  if (compactNs === COMPACT_SKIPPED) return FAILED;
   yield compactNs;
   return take(guest, request);
 }

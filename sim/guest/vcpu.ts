@@ -168,6 +168,7 @@ export class Vcpus {
     let ns = 0;
     for (let page = 0; page < pages;) {
       const takenNs = folio.take(handle, page, order, columns.migratetype[row], cpu, atomic);
+      ns += folio.workNs;
       if (takenNs === FAILED && atomic) {
         guest.allocFailed(handle + page, 0, columns.zone[row], cpu);
         return ns;
@@ -197,6 +198,7 @@ export class Vcpus {
     for (let page = from; page < pages;) {
       const first = page === from;
       const takenNs = first ? firstNs : this.#folio.take(handle, page, wanted, migratetype, cpu, atomic);
+      // A huge page is tried for with the first page alone, which the step has done.
       const order = first ? firstOrder : this.#folio.order;
       const request = { handle: handle + page, order, migratetype, zone: -1, cpu, owner };
       if (takenNs === FAILED && atomic) {

@@ -64,6 +64,13 @@ export class Zone implements ReservingZone, FreeCounts {
   onBoost: (() => void) | undefined = undefined;
   /** Pages of the pageblocks set aside for atomic requests, as the kernel counts them (`nr_reserved_highatomic`). */
   reservedHighatomicPages = 0;
+  /** Whether kswapd works on it just now (ZONE_RECLAIM_ACTIVE). */
+  reclaimActive = false;
+  /**
+   * 6.12: a request found no more free than the high mark, and no drain of a per-CPU list found more since (ZONE_BELOW_HIGH,
+   * mm/page_alloc.c `get_page_from_freelist`, `free_unref_page_commit`).
+   */
+  belowHigh = false;
   /** Until when the driver holds the zone lock, ns of virtual time. */
   lockedUntilNs = 0;
 

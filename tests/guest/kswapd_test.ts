@@ -14,7 +14,7 @@ const ROUND_NS = 2000;
 const MARKS = { min: 100, low: 200, high: 1000 };
 
 /** A zone of 16 movable pageblocks whose requests keep the marks. */
-function machine(kernel = kernel61, pages = 8192) {
+function machine(kernel = kernel61, pages = 8192, perCpu = 0) {
   const sim = new Sim();
   const allocator = new Buddy(0, pages, MOVABLE, kernel === kernel612);
   allocator.insertRange(0, pages, MOVABLE);
@@ -22,7 +22,7 @@ function machine(kernel = kernel61, pages = 8192) {
   const zone = new Zone({ ...parts, watermarks: MARKS, kernel });
   const kswapd = new Kswapd({ sim, zones: [zone], roundNs: ROUND_NS, returned: new Signal() });
   const use = { ...useOfZones([zone], 1), lowmemReserve: [[0, 0, 0, 0, 0]] };
-  const source = new PageSource([zone], use, { perCpu: 0, keepMarks: true }, () => {}, kswapd);
+  const source = new PageSource([zone], use, { perCpu, keepMarks: true }, () => {}, kswapd);
   return { sim, zone, kswapd, source };
 }
 
@@ -60,6 +60,23 @@ for (const kernel of [kernel61, kernel612]) {
     assert.equal(source.take(1, MOVABLE, -1, 0, true), -1, "230 of the 612 pages must stay");
     sim.run();
     assert.ok(source.take(1, MOVABLE, -1, 0) >= 0);
+  });
+
+  Deno.test(`${kernel.version}: a request that finds no more than the high mark ${kernel === kernel61 ? "leaves no flag" : "flags the zone until a drain finds more"}`, () => {
+    const { zone, source } = machine(kernel, 8192, 1);
+    leaveFree(zone, source, 1300);
+    const taken: number[] = [];
+    const take = () => taken.push(source.take(0, MOVABLE, -1, 0));
+    while (zone.freePages > 1000) take();
+    assert.equal(zone.belowHigh, false, "each request found more");
+    take();
+    const flagged = kernel === kernel612;
+    assert.equal(zone.belowHigh, flagged);
+    // The list keeps 200 pages, as many as its share of the low mark: nothing is drained before.
+    for (let n = 0; n < 150; n++) source.free(zone, taken.pop()!, 0, 0);
+    assert.deepEqual([zone.freePages <= 1000, zone.belowHigh], [true, flagged]);
+    for (const pfn of taken) source.free(zone, pfn, 0, 0);
+    assert.deepEqual([zone.freePages > 1000, zone.belowHigh], [true, false]);
   });
 
   Deno.test(`${kernel.version}: a boost that comes during a round stays until the next one`, () => {

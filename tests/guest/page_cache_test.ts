@@ -9,6 +9,9 @@ class NaiveLru {
   lists: number[][] = [[], [], [], []];
   referenced = new Set<number>();
   dropped = new Set<number>();
+  /** Pages dropped and made active when a handle was dropped. */
+  shadows = new Map<number, number>();
+  age = 0;
   order = new Map<number, number>();
 
   listOf(handle: number): number {
@@ -25,6 +28,7 @@ class NaiveLru {
     if (list === LruList.inactive && this.referenced.delete(handle)) {
       this.take(handle);
       this.lists[LruList.active].unshift(handle);
+      this.age += 2 ** this.order.get(handle)!;
     } else this.referenced.add(handle);
   }
   pages(list: number): number {
@@ -43,6 +47,9 @@ const step = fc.record({
     "clear",
     "remove",
     "drop",
+    "drop",
+    "reuse",
+    "forgetAges",
     "forget",
   ),
   handle: fc.nat(HANDLES - 1),
@@ -61,14 +68,28 @@ Deno.test("LRU: handles, their order on the lists and the pages are those of nai
         lru.accessed(handle);
         naive.accessed(handle);
       } else if (what === "forget") {
-        if (on === LruList.none) assert.equal(lru.forget(handle), naive.dropped.delete(handle));
+        if (on !== LruList.none) continue;
+        const dropped = naive.dropped.delete(handle);
+        assert.equal(lru.forget(handle), dropped);
+        if (dropped) naive.shadows.delete(handle);
+      } else if (what === "forgetAges") {
+        lru.forgetAges();
+        naive.shadows.clear();
+      } else if (what === "reuse") {
+        if (on !== LruList.none) continue;
+        lru.reuse(handle);
+        naive.dropped.delete(handle);
       } else if (what === "add") {
         if (on !== LruList.none) continue;
         lru.add(handle, order, list);
         naive.dropped.delete(handle);
         naive.referenced.delete(handle);
         naive.order.set(handle, order);
-        naive.lists[list].unshift(handle);
+        const droppedAt = list === LruList.inactive ? naive.shadows.get(handle) ?? -Infinity : -Infinity;
+        const active = naive.age - droppedAt <= naive.pages(LruList.active);
+        naive.lists[active ? LruList.active : list].unshift(handle);
+        naive.shadows.delete(handle);
+        if (active) naive.age += 2 ** order;
       } else if (on !== LruList.none) {
         if (what === "deactivate" && on === LruList.active) {
           lru.deactivate(handle);
@@ -80,10 +101,16 @@ Deno.test("LRU: handles, their order on the lists and the pages are those of nai
           naive.lists[on].unshift(naive.lists[on].pop()!);
         } else if (what === "clear") assert.equal(lru.clearReferenced(handle), naive.referenced.delete(handle));
         else if (what === "remove" || what === "drop") {
-          lru[what](handle);
+          const reclaimed = list === LruList.inactive;
+          if (what === "drop") lru.drop(handle, reclaimed);
+          else lru.remove(handle);
           naive.take(handle);
           naive.referenced.delete(handle);
-          if (what === "drop") naive.dropped.add(handle);
+          if (what === "remove") continue;
+          naive.dropped.add(handle);
+          if (!reclaimed || on === LruList.slab) continue;
+          naive.shadows.set(handle, naive.age);
+          naive.age += 2 ** order;
         }
       }
       for (const each of [LruList.inactive, LruList.active, LruList.slab]) {
@@ -118,4 +145,30 @@ Deno.test("LRU: active pages may be as many as inactive ones below 1 GiB, and 3 
   assert.equal(lru.inactiveIsLow, false);
   fill(1, true);
   assert.equal(lru.inactiveIsLow, true);
+});
+
+Deno.test("LRU: pages that come back are active at once when no more were dropped or made active since than are active", () => {
+  const lru = new Lru();
+  for (let handle = 0; handle < 14; handle++) lru.add(handle, 0, LruList.inactive);
+  // Four pages become active, which counts as four; then ten are dropped one after the other, at ages 4 to 13.
+  for (let handle = 10; handle < 14; handle++) {
+    lru.accessed(handle);
+    lru.accessed(handle);
+  }
+  for (let handle = 0; handle < 10; handle++) lru.drop(handle, handle !== 8);
+  const back = (handle: number) => {
+    lru.reuse(handle);
+    lru.add(handle, 0, LruList.inactive);
+    return lru.listOf(handle);
+  };
+  // Nine of them count, for drop_caches dropped page 8: the age is 13. Page 9 went at 12, page 8 at none.
+  assert.equal(back(9), LruList.active);
+  assert.equal(back(8), LruList.inactive);
+  // The age is 14, and five are active. Page 5 went at 9, page 4 at 8.
+  assert.equal(back(4), LruList.inactive);
+  assert.equal(back(5), LruList.active);
+  // What its owner freed meanwhile is another page: page 7 went at 11.
+  assert.ok(lru.forget(7));
+  assert.equal(back(7), LruList.inactive);
+  assert.equal(back(6), LruList.active);
 });

@@ -35,6 +35,10 @@ interface Block {
  */
 class StubZone implements PcpZone {
   readonly givenBack: Block[] = [];
+  /** Its flags, which nobody sets but the test. */
+  readonly pressure = { reclaimActive: false, belowHigh: false };
+  /** Drains that it was told of. */
+  drains = 0;
   #next = 0;
   #types = new Map<number, number>();
   /** Blocks that are left; refills get no more. */
@@ -45,6 +49,10 @@ class StubZone implements PcpZone {
     for (let n = 0; n < taken; n++) pfns[n] = 512 * this.#next++ + (order === 9 ? 0 : 8 * order);
     this.left -= taken;
     return taken;
+  }
+
+  drained(): void {
+    this.drains++;
   }
 
   giveBack(pfn: number, order: number, type: number): void {
@@ -128,7 +136,6 @@ function clamp(value: number, low: number, high: number): number {
 class NaivePcp61 extends NaivePcp {
   readonly high: number;
   factor: number;
-  reclaim = false;
 
   constructor(zone: StubZone, batch: number, { high, freeFactor }: Pcp61State) {
     super(zone, batch);
@@ -148,7 +155,7 @@ class NaivePcp61 extends NaivePcp {
   protected override excess(order: number): number {
     const freeHigh = this.factor > 0 && [1, 2, 3].includes(order);
     if (freeHigh) return this.count;
-    const high = this.reclaim ? Math.min(4 * this.batch, this.high) : this.high;
+    const high = this.zone.pressure.reclaimActive ? Math.min(4 * this.batch, this.high) : this.high;
     if (this.count < high) return 0;
     if (high < this.batch) return 1;
     const wanted = this.batch * 2 ** this.factor;
@@ -195,7 +202,7 @@ class NaivePcp612 extends NaivePcp {
     this.high = clamp(this.high, highMin, highMax);
     if (this.high < this.batch) return 1;
     let blocks = order === 0 ? this.batch * 2 ** this.#allocFactor : this.batch;
-    if (highMin < highMax) this.high = Math.min(this.high + blocks, highMax);
+    if (highMin < highMax && !this.zone.pressure.belowHigh) this.high = Math.min(this.high + blocks, highMax);
     if (order === 0) {
       const bound = Math.max(this.high - this.count - this.batch, this.batch);
       if (blocks <= bound) this.#allocFactor = Math.min(5, this.#allocFactor + 1);
@@ -217,12 +224,30 @@ class NaivePcp612 extends NaivePcp {
       this.high = Math.max(this.high - 32 * this.batch, highMin);
       return Math.min(this.count, 32 * this.batch);
     }
-    const high = this.high;
+    const high = this.high === 0 ? 0 : this.limit();
     if (this.count < high) return 0;
-    if (highMin < highMax && high > 0 && high < this.#freeCount + this.batch) {
+    return high < this.batch ? 1 : clamp(this.#freeCount, this.batch, high - this.batch);
+  }
+
+  /** The limit of this free, with what it does to the one that is kept: the four cases of `nr_pcp_high`, in its order. */
+  private limit(): number {
+    const { highMin, highMax } = this.#state;
+    const { reclaimActive, belowHigh } = this.zone.pressure;
+    const lower = Math.max(this.high - Math.max(this.#freeCount, this.batch), highMin);
+    if (reclaimActive) {
+      this.high = lower;
+      return Math.min(4 * this.batch, lower);
+    }
+    if (highMin === highMax) return this.high;
+    if (belowHigh) {
+      this.high = lower;
+      return Math.max(this.count, highMin);
+    }
+    const before = this.high;
+    if (this.count >= before && before < this.#freeCount + this.batch) {
       this.high = clamp(this.#freeCount + this.batch, highMin, highMax);
     }
-    return high < this.batch ? 1 : clamp(this.#freeCount, this.batch, high - this.batch);
+    return before;
   }
 
   protected override typeNow({ pfn }: Block): number {
@@ -329,8 +354,7 @@ Deno.test(`lists of 6.1 do what their twin does, in ${OPERATIONS * RUNS} operati
       const ours = new Pcp61(zones[0], batch, given);
       const twin = new NaivePcp61(zones[1], batch, given);
       const special = () => {
-        ours.reclaimActive = !ours.reclaimActive;
-        twin.reclaim = ours.reclaimActive;
+        for (const { pressure } of zones) pressure.reclaimActive = !pressure.reclaimActive;
       };
       run({ ours, twin, zones, special }, list);
     }),
@@ -354,7 +378,12 @@ Deno.test(`lists of 6.12 do what their twin does, in ${OPERATIONS * RUNS} operat
       const zones = [new StubZone(), new StubZone()] as const;
       const ours = new Pcp612(zones[0], batch, given);
       const twin = new NaivePcp612(zones[1], batch, given);
-      const special = () => {
+      const special = ({ pick }: Operation) => {
+        for (const { pressure } of zones) {
+          if (pick % 3 === 1) pressure.reclaimActive = !pressure.reclaimActive;
+          if (pick % 3 === 2) pressure.belowHigh = !pressure.belowHigh;
+        }
+        if (pick % 3 !== 0) return;
         ours.decay();
         twin.decay();
       };
@@ -417,9 +446,51 @@ Deno.test("6.1: what is freed comes back first, what was freed long ago is drain
 Deno.test("6.1: reclaim in the zone lowers the limit to four batches", () => {
   const zone = new StubZone();
   const lists = new Pcp61(zone, 3, { high: 1000, freeFactor: 0 });
-  lists.reclaimActive = true;
+  zone.pressure.reclaimActive = true;
   for (let page = 0; page < 12; page++) lists.free(page, 0, MOVABLE);
   assert.deepEqual([lists.count, zone.givenBack.length], [9, 3]);
+  // The list keeps its limit: when reclaim is over 1000 pages may be there again.
+  zone.pressure.reclaimActive = false;
+  for (let page = 12; page < 100; page++) lists.free(page, 0, MOVABLE);
+  assert.deepEqual([lists.count, zone.givenBack.length, zone.drains], [97, 3, 1]);
+});
+
+/** Lists of 6.12 with a batch of 3 that may keep 50 pages, 20 at least and 1000 at most. */
+function lists612(zone: StubZone): Pcp612 {
+  const state = { allocFactor: 0, freeCount: 0, previousHighOrder: false, freeHighBatch: true };
+  return new Pcp612(zone, 3, { ...state, high: 50, highMin: 20, highMax: 1000 });
+}
+
+Deno.test("6.12: reclaim in the zone lowers the limit to four batches, and the one that is kept with every free", () => {
+  const zone = new StubZone();
+  const lists = lists612(zone);
+  zone.pressure.reclaimActive = true;
+  // Each free takes what was freed in a row off the limit, at least a batch: 3, 3, 3, 4, 5, 6, 7. That is 19 then, less than the least.
+  const limits: number[] = [];
+  for (let page = 0; page < 12; page++) {
+    lists.free(page, 0, MOVABLE);
+    limits.push(lists.high);
+  }
+  assert.deepEqual(limits, [47, 44, 41, 37, 32, 26, 20, 20, 20, 20, 20, 20]);
+  // With the twelfth page there are four batches: as many go as were freed in a row, but a batch stays.
+  assert.deepEqual([lists.count, zone.givenBack.length, zone.drains], [3, 9, 1]);
+});
+
+Deno.test("6.12: a zone below its high mark keeps the least in lists that frees find longer, and refills raise no limit", () => {
+  const zone = new StubZone();
+  const lists = lists612(zone);
+  zone.pressure.belowHigh = true;
+  lists.alloc(0, MOVABLE);
+  assert.deepEqual([lists.count, lists.high], [2, 50]);
+  // Up to 19 pages stay; the twentieth drains what was freed in a row: 18 pages, but a batch of the 20 stays, so 17.
+  for (let page = 0; page < 17; page++) lists.free(10_000 + page, 0, MOVABLE);
+  assert.deepEqual([lists.count, lists.high, zone.drains], [19, 20, 0]);
+  lists.free(20_000, 0, MOVABLE);
+  assert.deepEqual([lists.count, zone.givenBack.length, zone.drains], [3, 17, 1]);
+  zone.pressure.belowHigh = false;
+  for (let n = 0; n < 4; n++) lists.alloc(0, MOVABLE);
+  // After so many frees the fourth refills one batch, by which the limit of 20 rises.
+  assert.deepEqual([lists.count, lists.high], [2, 23]);
 });
 
 Deno.test("6.12: refills double while nothing is freed, and idle lists shrink towards their least", () => {

@@ -7,6 +7,7 @@ import { Buddy } from "../../sim/guest/buddy.ts";
 import { Guest } from "../../sim/guest/guest.ts";
 import { kernel61 } from "../../sim/guest/kernel_6_1.ts";
 import { kernel612 } from "../../sim/guest/kernel_6_12.ts";
+import { LruList } from "../../sim/guest/lru.ts";
 import { Op, type OpColumns, OpFlag } from "../../sim/guest/operations.ts";
 import { Vcpus } from "../../sim/guest/vcpu.ts";
 import { Zone } from "../../sim/guest/zone.ts";
@@ -29,7 +30,7 @@ interface Step {
   pauseNs?: number;
 }
 
-/** A guest of one zone whose CPU runs `steps`; free pages after each of its rows, sums of its rows, and problems of the checkers. */
+/** A guest of one zone whose CPU runs `steps`; pages that are free and on its list before each of them, sums of its rows, and problems of the checkers. */
 function run(
   steps: readonly Step[],
   options: { kernel?: typeof kernel61; housekeeping?: boolean; zeroes?: boolean; backed?: boolean } = {},
@@ -75,14 +76,16 @@ function run(
   if (backed) host.touch(0, PAGES, true, 0);
   const vcpus = new Vcpus(sim, guest);
   let at = 0;
-  const least: number[] = [];
+  const free: number[] = [];
+  const kept: number[] = [];
   vcpus.start({
     open: false,
     fill(columns: OpColumns) {
       let row = 0;
       // One row at a time, so that the free pages are seen between any two of them.
       if (at < steps.length) {
-        least.push(guest.freePages);
+        free.push(guest.freePages);
+        kept.push(guest.perCpuPages);
         const { kind = Op.alloc, handle = 0, order = 0, type = MOVABLE, touch = 0, flags = 0, pauseNs = 1000 } =
           steps[at++];
         columns.set(row++, kind, handle, order, type, pauseNs, touch, 0, -1, -1, flags);
@@ -95,7 +98,8 @@ function run(
   return {
     guest,
     zone,
-    free: least,
+    free,
+    kept,
     problems: checkers.flatMap(({ problems }) => problems),
     pages: (event: number) => pages.get(event) ?? 0,
     count: (event: number) => count.get(event) ?? 0,
@@ -114,25 +118,34 @@ const reads = (count: number, first = 0, pauseNs = 1000): Step[] =>
  * are free. In 6.1 R is the batch, 3 pages (16384 >> 10 is 16, a quarter of it 4, 4 + 2 rounded to 2^2, less one); in 6.12 up to
  * 2^5 batches, 96.
  *
+ * On the list: while kswapd works it drains at 4 * 3 = 12 pages down to 3 or more, so that 11 stay at most. Refills come when it is
+ * empty, and a page of each is taken at once: in 6.12 it may have 95 pages then.
+ *
  * At most: kswapd looks whether more than HIGH are free between its passes only, of which each drops at once what it drops. At the
- * wake-up 699 + R are free or on the list at most, and 15684 are cache; the passes drop 3, 7, 15, 30, 61, 122, 245 and 490 of them
- * (1/4096 to 1/32; 973 together), then 980 (1/16), then 1024 each (1000 is the most that is wanted, in steps of 32).
- * - 6.1: the list takes up to 699 of these; when it has 700, at most 3 * 2^5 = 96 go on to the zone. So after 1953 dropped pages
- *   more than HIGH are free, and there is no further pass: 702 + 1953, less the (2000 + 973 * 495) / 1146 = 422 reads before the
- *   last of these passes, one of which may have been counted, and the 604 pages on the list, make 1630.
- * - 6.12: every refill raises the limit of the list, to 16384 / 8 = 2048. So two passes more are needed: 795 + 1953 + 2 * 1024,
- *   less (2000 + 2977 * 495) / 1146 = 1287 reads, of which again one may have been counted, and 2048 - 96 pages, make 1558.
+ * wake-up 699 + R are free or on the list at most, 699 at least, and 15684 are cache; the passes drop 3, 7, 15, 30, 61, 122, 245 and
+ * 490 of them (1/4096 to 1/32), 483 before the last of these, during which and before (2000 + 483 * 495) / 1146 = 210 pages are
+ * read, one of which may have been counted.
+ * - 6.1: after 483 dropped pages 702 + 483 - 209 = 976 are free at most, so the next pass follows. When it has dropped its 490
+ *   there are 1466, 3 of them at least on the list: 1463. When it looks again there are 699 + 973 - 422 - 11 = 1239, and it sleeps.
+ * - 6.12: it goes on when at most 1000 are free then, with 95 on the list: 1000 + 95 + 490 - 3 = 1582. In the end 1250 - 95.
  */
-const BOUNDS: Readonly<Record<string, readonly [number, number]>> = { "6.1": [698, 1630], "6.12": [605, 1558] };
+const BOUNDS: Readonly<Record<string, { least: number; most: number; kept: number }>> = {
+  "6.1": { least: 698, most: 1463, kept: 11 },
+  "6.12": { least: 605, most: 1582, kept: 95 },
+};
 
 for (const kernel of [kernel61, kernel612]) {
   Deno.test(`${kernel.version}: a guest that reads files of twice its memory stays between LOW and HIGH, and drop_caches gives all back`, () => {
     const steps = [...reads(2 * PAGES), { kind: Op.dropCaches, touch: 1 }];
-    const { guest, free, problems, pages, count } = run(steps, { kernel, backed: true });
+    const { guest, free, kept, problems, pages, count } = run(steps, { kernel, backed: true });
     assert.deepEqual(problems, []);
     // In the first half the guest only fills, and the limit of the list rises.
     const settled = free.slice(PAGES);
-    const [least, most] = BOUNDS[kernel.version];
+    const { least, most, kept: keptMost } = BOUNDS[kernel.version];
+    assert.ok(
+      Math.max(...kept.slice(PAGES)) <= keptMost,
+      `${Math.max(...kept.slice(PAGES))} pages on the list at most`,
+    );
     assert.ok(Math.min(...settled) >= least, `${Math.min(...settled)} pages free at least`);
     assert.ok(Math.max(...settled) <= most, `${Math.max(...settled)} pages free at most`);
     // kswapd lets it come near both: the bounds are no idle ones.
@@ -193,6 +206,21 @@ Deno.test("memory.reclaim drops about what it is asked for, and stops when nothi
   assert.ok(dropped >= 320 && dropped < 352, `${dropped} pages`);
   assert.equal(some.guest.cachePages, 1000 - dropped);
   assert.equal(run([...reads(100), { kind: Op.reclaim, touch: 320 }]).guest.cachePages, 0);
+});
+
+Deno.test("what was reclaimed lately is active when it is read again, what went long ago or with drop_caches is not", () => {
+  // 200 pages are active. Of the others the oldest 320 to 351 go, 200 first; page 519 is the 320th. Then 519 is at most 32 pages
+  // old, no more than are active, and 200 at least 320.
+  const steps = [...reads(1000), ...reads(200), ...reads(200), { kind: Op.reclaim, touch: 320 }];
+  const listOf = (handle: number, more: Step[] = []) => {
+    const { guest, problems } = run([...steps, ...more, ...reads(1, handle)]);
+    assert.deepEqual(problems, []);
+    return guest.reclaim.lru.listOf(handle);
+  };
+  assert.equal(listOf(519), LruList.active);
+  assert.equal(listOf(200), LruList.inactive);
+  assert.equal(listOf(519, [{ kind: Op.free, handle: 519, flags: OpFlag.cache }]), LruList.inactive);
+  assert.equal(listOf(519, [{ kind: Op.dropCaches, touch: 1 }]), LruList.inactive);
 });
 
 Deno.test("a huge fault falls back to 512 pages when no block is left, and one free gives them all back", () => {

@@ -42,6 +42,8 @@ export interface Row {
   /** Name of the zone, where the row has one. */
   readonly zone: string | undefined;
   readonly cpu: number;
+  readonly timeNs: number;
+  readonly costNs: number;
 }
 
 /** What makes such guests different. */
@@ -129,7 +131,7 @@ export class ZonedGuest {
   /** All rows so far. */
   rows(): Row[] {
     this.sim.trace.flush();
-    const { event, pfn, pages, order, zone, cpu } = this.#sink.columns();
+    const { event, pfn, pages, order, zone, cpu, timeNs, costNs } = this.#sink.columns();
     return Array.from(event, (code, row) => {
       return {
         event: EVENTS[code],
@@ -138,6 +140,8 @@ export class ZonedGuest {
         order: order[row],
         zone: this.zones[zone[row]]?.name,
         cpu: cpu[row],
+        timeNs: timeNs[row],
+        costNs: costNs[row],
       };
     });
   }
