@@ -5,18 +5,15 @@
  * operations at their times; only waiting for memory or for the zone lock delays it.
  */
 import { Signal, type Sim, type Task } from "../core/sim.ts";
-import { Event, NONE } from "../core/trace.ts";
 import { ORDER_PAGES } from "../memory/range.ts";
 import { FAILED, type Guest } from "./guest.ts";
 import { Op, OpColumns, OpFlag, type OpStream } from "./operations.ts";
 import { FolioFault, freeFolios, touchFolios } from "./folio_fault.ts";
-import { allocOrKill, dropCaches, type PageRequest, reclaimPages } from "./slow_path.ts";
+import { PageRequests } from "./page_requests.ts";
+import { dropCaches, reclaimPages } from "./slow_path.ts";
 import { lockedUntilNs } from "./zone_use.ts";
 
 const BATCH = 1024;
-
-/** How often an allocation is tried again after the policy or a returned block gave hope. */
-const RETRIES_MAX = 1000;
 
 /** A stream that runs: the rows it filled last, and the next of them. */
 interface StreamState {
@@ -50,13 +47,14 @@ export class Vcpus {
   #streams: StreamState[] = [];
   #kind: number;
   #folio: FolioFault;
-  #stopped = false;
+  #requests: PageRequests;
 
   /** CPUs that run operations on `guest`. */
   constructor(sim: Sim, guest: Guest) {
     this.#sim = sim;
     this.#guest = guest;
     this.#folio = new FolioFault(guest);
+    this.#requests = new PageRequests(sim, guest);
     this.#kind = sim.register("workload", (index) => this.#step(index));
   }
 
@@ -70,7 +68,7 @@ export class Vcpus {
 
   /** No operation starts any more. */
   stop(): void {
-    this.#stopped = true;
+    this.#requests.stopped = true;
   }
 
   /** Schedules the next operation of a stream; `costNs` is what the one before took. */
@@ -100,7 +98,7 @@ export class Vcpus {
   #step(index: number): void {
     const state = this.#streams[index];
     for (;;) {
-      if (this.#stopped) return;
+      if (this.#requests.stopped) return;
       const costNs = this.#operate(index, state);
       if (costNs < 0) return;
       state.row++;
@@ -205,8 +203,8 @@ export class Vcpus {
         this.#guest.allocFailed(handle + page, 0, -1, cpu);
         break;
       }
-      const useNs: number = yield* this.#takeAndUse(request, Math.max(0, touch - page), takenNs);
-      if (useNs === FAILED && this.#stopped) return;
+      const useNs: number = yield* this.#requests.takeAndUse(request, Math.max(0, touch - page), takenNs);
+      if (useNs === FAILED && this.#requests.stopped) return;
       // Where one page cannot be had the next cannot, either.
       if (useNs === FAILED) break;
       ns += useNs;
@@ -221,7 +219,7 @@ export class Vcpus {
     const { columns, row } = this.#streams[index];
     const drops = columns.kind[row] === Op.dropCaches;
     yield* (drops ? dropCaches : reclaimPages)(this.#guest, columns.touch[row], columns.cpu[row]);
-    if (this.#stopped) return;
+    if (this.#requests.stopped) return;
     this.#streams[index].row++;
     this.#next(index, 0);
   }
@@ -234,7 +232,7 @@ export class Vcpus {
     if (free && zone < 0) return false;
     const waitNs = lockedUntilNs(this.#guest.zones, zone, ORDER_PAGES[columns.order[row]]) - this.#sim.now;
     if (waitNs <= 0) return false;
-    this.#stallRow(waitNs, columns.cpu[row]);
+    this.#requests.stallRow(waitNs, columns.cpu[row]);
     this.#sim.after(waitNs, this.#kind, index);
     return true;
   }
@@ -248,84 +246,10 @@ export class Vcpus {
     const order = columns.order[row];
     const owner = columns.owner[row];
     const request = { handle, order, migratetype, zone: columns.zone[row], cpu: columns.cpu[row], owner };
-    const ns = yield* this.#takeAndUse(request, columns.touch[row], firstNs);
-    if (ns === FAILED && this.#stopped) return;
+    const ns = yield* this.#requests.takeAndUse(request, columns.touch[row], firstNs);
+    if (ns === FAILED && this.#requests.stopped) return;
     if (ns !== FAILED && (columns.flags[row] & OpFlag.cache) !== 0) guest.mayDrop(handle, migratetype);
     this.#streams[index].row++;
     this.#next(index, Math.max(0, ns));
-  }
-
-  /**
-   * Gets the pages of a request unless they are there, which took `firstNs`, runs the policy's hook, and uses them. Returns the
-   * time of the allocation and of the faults, ns, or FAILED; when it failed because its process was killed there is no row.
-   */
-  *#takeAndUse(request: PageRequest, touch: number, firstNs: number): Task<number> {
-    const guest = this.#guest;
-    const { handle, order, zone, cpu, owner } = request;
-    const startNs = this.#sim.now;
-    let costNs = firstNs;
-    if (costNs === FAILED) costNs = yield* guest.housekeeping ? this.#reclaimFor(request) : this.#waitFor(request);
-    if (this.#stopped) return FAILED;
-    if (this.#sim.now > startNs) this.#stallRow(this.#sim.now - startNs, cpu);
-    if (costNs === FAILED) {
-      if (!guest.oom.isDead(owner)) guest.allocFailed(handle, order, zone, cpu);
-      return FAILED;
-    }
-    if (guest.needsUse(handle) && !(yield* this.#prepare(request))) return FAILED;
-    return costNs + guest.use(handle, touch, cpu);
-  }
-
-  /**
-   * Runs the policy's hook before pages are used. Nobody may free them meanwhile: when their process is killed they go
-   * afterwards. Returns whether it lives.
-   */
-  *#prepare({ handle, cpu, owner }: PageRequest): Task<boolean> {
-    const { oom } = this.#guest;
-    const owned = oom.ownerOf(handle);
-    oom.own(handle, 1, 0);
-    yield* this.#guest.beforeUse(handle);
-    oom.own(handle, 1, owned);
-    if (!oom.isDead(owner)) return true;
-    this.#guest.free(handle, cpu);
-    return false;
-  }
-
-  /** Waits for memory that the driver has or can get. Returns the time of the allocation, ns, or FAILED. */
-  *#waitFor({ handle, order, migratetype, zone, cpu }: PageRequest): Task<number> {
-    let costNs: number = FAILED;
-    for (let tries = 0; costNs === FAILED && tries < RETRIES_MAX; tries++) {
-      // The first try again is at once: blocks may have come back in this very instant.
-      if (tries > 0 && (!(yield* this.#memoryMayReturn(order)) || this.#stopped)) break;
-      costNs = this.#guest.alloc(handle, order, migratetype, zone, cpu);
-    }
-    return costNs;
-  }
-
-  /** Reclaims, compacts and kills, and waits as {@link Vcpus.#waitFor}. */
-  *#reclaimFor(request: PageRequest): Task<number> {
-    let waits = 0;
-    const mayReturn = (order: number) => this.#mayReturnAgain(order, ++waits);
-    return yield* allocOrKill(this.#guest, request, mayReturn, () => this.#stopped);
-  }
-
-  *#mayReturnAgain(order: number, waits: number): Task<boolean> {
-    return waits < RETRIES_MAX && !this.#stopped && (yield* this.#memoryMayReturn(order)) && !this.#stopped;
-  }
-
-  /**
-   * Lets the policy get memory back, or waits for blocks that the driver is about to put back, or for kswapd to lower the marks;
-   * false when none of it helps.
-   */
-  *#memoryMayReturn(order: number): Task<boolean> {
-    const guest = this.#guest;
-    if (guest.policy.onPressure !== undefined && (yield* guest.policy.onPressure(order))) return true;
-    const heldPages = guest.policy.keepsHeld ? 0 : guest.heldPages;
-    if (guest.isolatedPages + heldPages === 0 && !guest.marksBoosted) return false;
-    yield guest.returned;
-    return true;
-  }
-
-  #stallRow(waitNs: number, cpu: number): void {
-    this.#sim.trace.write(Event.stall, NONE, NONE, NONE, NONE, NONE, NONE, waitNs, this.#guest.index, cpu);
   }
 }
