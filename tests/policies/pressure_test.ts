@@ -32,9 +32,13 @@ function scenario(kernel: string, more: Raw = {}): Raw {
 
 const SAFE = { action: "reclaim", isolate: true, requests: { every: "50ms" }, delay: "20ms", order: 4 };
 
+const slow = Deno.env.get("HINTSIM_TIER") === "slow";
+
 for (const kernel of ["6.1", "6.12"]) {
   for (const { name } of policies) {
-    Deno.test(`${kernel}, ${name}: under pressure, with boosts and reserves, nothing is lost and pages are conserved`, async () => {
+    const ignore = !slow && kernel === "6.1" && !["none", "per-order", "free-page-reporting"].includes(name);
+    const what = "under pressure, with boosts and reserves, nothing is lost and pages are conserved";
+    Deno.test(`${kernel}, ${name}: ${what}`, { ignore }, async () => {
       const input = scenario(kernel, { policy: optionsOf(name, SAFE) });
       const [result] = simulate(await load(input), { check: true });
       assert.equal(result.finding, undefined);

@@ -4,7 +4,7 @@ import type { RunResult } from "../../../mod.ts";
 import { type Encoding, encodings } from "../../../sim/abi/mod.ts";
 import type { PolicyPlugin } from "../../../sim/guest/plugin.ts";
 import { BACKINGS } from "../../../sim/host/backing.ts";
-import { type Case, hasKey, type Raw, rowsOf, runUnder, SAFE, takes, tells } from "./machine.ts";
+import { type Case, hasKey, type Raw, rowsOf, runUnder, SAFE, slow, takes, tells } from "./machine.ts";
 
 /** Ways to the host by name. */
 export const TRANSPORTS: Readonly<Record<string, Raw>> = {
@@ -17,7 +17,7 @@ export const TRANSPORTS: Readonly<Record<string, Raw>> = {
 };
 
 /** The transports over which every encoding is tried; the others carry the default one. */
-const FOR_ALL_ENCODINGS = ["a queue of 128", "a queue of one descriptor", "a hypercall"];
+const FOR_ALL_ENCODINGS = ["a queue of 128", "a queue of one descriptor", ...(slow ? ["a hypercall"] : [])];
 
 /** Virtual machine monitors whose queues are known. */
 const PRESETS = ["qemu-7.2", "firecracker", "cloud-hypervisor", "crosvm"]

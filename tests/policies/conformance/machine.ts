@@ -8,6 +8,9 @@ import type { HintingPolicy } from "../../../sim/guest/policy.ts";
 import { fieldAt } from "../../../sim/scenario.ts";
 import { workloads } from "../../../workloads/mod.ts";
 
+/** Whether the slow tier runs, which tries every combination. */
+export const slow: boolean = Deno.env.get("HINTSIM_TIER") === "slow";
+
 /** Something in the input form of a scenario. */
 export type Raw = Record<string, unknown>;
 
