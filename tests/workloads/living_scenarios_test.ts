@@ -17,6 +17,7 @@ const UNTIL: Readonly<Record<string, string>> = {
   "idle-server": "2s",
   desktop: "500ms",
   "page-cache": "500ms",
+  "out-of-memory": "1s",
 };
 
 async function run(
@@ -45,6 +46,15 @@ function holds(result: RunResult): void {
   }
   assert.ok(Number(result.summary.allocs) > 100);
 }
+
+Deno.test("compaction: no page is lost and all are accounted for, three seeds", { ignore: !SLOW }, async () => {
+  for (const seed of [1, 2, 3]) {
+    const text = Deno.readTextFileSync(new URL("compaction.yaml", FOLDER));
+    const results = simulate(await load(text, { label: "compaction", set: [`seed=${seed}`] }), { check: true });
+    assert.equal(results.length, 4);
+    results.forEach(holds);
+  }
+});
 
 for (const [name, until] of Object.entries(UNTIL)) {
   Deno.test(`${name}: no page is lost and all are accounted for, three seeds`, async () => {

@@ -1,0 +1,3 @@
+import { testClangBuild } from "./builds.ts";
+
+testClangBuild(2);
