@@ -188,12 +188,13 @@ export class Guest extends GuestPages {
 
   /**
    * Puts 512 single pages, of this handle and the 511 after it, together in a new block of order 9 that the handle then names
-   * (mm/khugepaged.c `collapse_huge_page`), on a node that has most of them. Returns the time of faults and frees, ns, or {@link FAILED} without a row.
+   * (mm/khugepaged.c `collapse_huge_page`), on a node that has most of them; kswapd is not woken for it (GFP_TRANSHUGE has no
+   * __GFP_KSWAPD_RECLAIM). Returns the time of faults and frees, ns, or {@link FAILED} without a row.
    */
   collapse(handle: number): number {
     const nodes = this.#nodesToCollapse(handle);
     const target = nodes === undefined
-      ? this.source.take(PAGEBLOCK_ORDER, MOVABLE, -1, 0)
+      ? this.source.take(PAGEBLOCK_ORDER, MOVABLE, -1, 0, false, false)
       : this.source.takeAmong(zonesOfNodes(this.source.use, nodes), PAGEBLOCK_ORDER, 0);
     if (target < 0) return FAILED;
     const taken = this.source.zone;
