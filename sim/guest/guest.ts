@@ -242,6 +242,14 @@ export class Guest extends GuestPages {
     return faultNs + this.giveBack(zone, pfn, order, cpu);
   }
 
+  /**
+   * A free block that compaction had taken off the lists goes back to them, as any free (`release_freepages`): the policy hears
+   * of the block that it is in now.
+   */
+  putBack(zone: Zone, pfn: number, order: number): void {
+    this.returnBlock(zone, pfn, zone.putBack(pfn, order, false, false));
+  }
+
   /** Memory was added to a zone and is free; the policy is told of each block. Returns the time that its work takes, ns. */
   plug(zone: number, pfn: number, pages: number, costNs: number): number {
     this.judge.release(pfn, pages);
