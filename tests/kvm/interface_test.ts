@@ -5,7 +5,7 @@ import { parseOptions } from "../../sim/core/options.ts";
 import { EVENTS } from "../../sim/core/trace.ts";
 import { UPDATE_COSTS } from "../../sim/kvm/costs.ts";
 import { devicesThatFit, SLOTS_TYPICAL, SLOTS_WORST } from "../../sim/kvm/devices.ts";
-import { layouts, slotsPerFunction } from "../../sim/kvm/layouts.ts";
+import { layouts } from "../../sim/kvm/layouts.ts";
 import { type MemoryRegion, VmSlots } from "../../sim/kvm/memory_region.ts";
 import { slotTables } from "../../sim/kvm/mod.ts";
 import { KvmError } from "../../sim/kvm/slot_table.ts";
@@ -93,11 +93,12 @@ Deno.test("devices that fit: 8 in 32 slots, 16 in 64 and at worst in 128, 32 in 
   assert.equal(devicesThatFit(64, SLOTS_TYPICAL), 16);
   assert.equal(devicesThatFit(128, SLOTS_WORST), 16);
   assert.equal(devicesThatFit(128, SLOTS_TYPICAL), 32);
-  // 6 BARs, a ROM, and one BAR split by its MSI-X table.
-  assert.equal(slotsPerFunction({ bars: 6, rom: true, msixSplit: true }), SLOTS_WORST);
   const pci = layouts.find(({ name }) => name === "pci-assignment")!;
-  const { value } = parseOptions(pci.options, { memory: 0 }, []);
-  assert.equal(pci.create(value).length, 2048);
+  const slots = (options: Readonly<Record<string, number>>) =>
+    pci.create(parseOptions(pci.options, { memory: 0, ...options }, []).value).length;
+  // 6 BARs, a ROM, and one BAR split by its MSI-X table.
+  assert.equal(slots({ devices: 1, functions: 1 }), SLOTS_WORST);
+  assert.equal(slots({}), 2048);
   assert.equal(32 * 8 * SLOTS_WORST, 2048);
 });
 

@@ -7,7 +7,7 @@ const COLUMNS = ["t_s", "used_gib", "cached_gib"] as const;
 const GIB_PAGES = 2 ** 30 / PAGE_SIZE;
 /** The latest time of a point, and its largest amounts: those of the largest guest. */
 const SECONDS_MAX = 1e7;
-const GIB_MAX = 2 ** 14;
+const GIB_MAX = 2 ** 13;
 
 /** Reads columns t_s, used_gib (the page cache included) and cached_gib. Throws {@link InputError}. */
 export function readUserCurve(bytes: Uint8Array): UserCurve {
