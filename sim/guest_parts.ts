@@ -52,8 +52,8 @@ export function pageSourceOptions(
 }
 
 /**
- * What the guest does about its fragmentation. Without free lists there are no scanners. Throws {@link InputError} when it is
- * told to compact nevertheless.
+ * What the guest does about its fragmentation. Without free lists there are no scanners, and without huge pages there is nothing
+ * to put together (`khugepaged_pmd_enabled`). Throws {@link InputError} when it is told to do so nevertheless.
  */
 export function backgroundOptions(
   { machine, path }: GuestSpec,
@@ -67,6 +67,9 @@ export function backgroundOptions(
       [...path, "compaction"],
       `compaction takes blocks off free lists, and ${machine.allocator} has none`,
     );
+  }
+  if (khugepaged !== false && !machine.thp) {
+    throw new InputError([...path, "khugepaged"], "khugepaged makes huge pages, and machine.thp is false");
   }
   return { compaction, khugepaged };
 }

@@ -37,7 +37,7 @@ export interface MemslotsResult {
   readonly row: SummaryRow;
   /** The sum that its bytes are. */
   readonly terms: readonly ByteTerm[];
-  /** Why not all slots of the guest fit; undefined when they do. */
+  /** Why not all slots of the guest fit, or none of them can be changed any more; undefined when all is well. */
   readonly refused: string | undefined;
 }
 
@@ -128,7 +128,7 @@ function tryOne(
   if (refusal !== undefined && guest.kind === "calls") {
     throw new InputError([...guest.path, refusal.index], `${table.label}: ${sentenceOf(refusal.error)}`);
   }
-  const refused = refusal === undefined ? undefined : sentenceOf(refusal.error);
+  let refused = refusal === undefined ? undefined : sentenceOf(refusal.error);
   const small = make();
   small.setUp(cut(8 * HUGE_PAGES, 8));
   const random = (name: string) => randomStream(seed, 0, `${guest.label}/${name}`);
@@ -156,7 +156,8 @@ function tryOne(
     }
     put(row, "discard", trial.discards(lab.discard / PAGE_SIZE, random("discard")));
     if (simulated !== undefined) feed(row, trial, simulated);
-    putUpdates(row, trial);
+    const update = putUpdates(row, trial);
+    refused ??= update === undefined ? undefined : sentenceOf(update);
   }
   return { row, terms, refused };
 }
@@ -184,14 +185,23 @@ function put(row: Record<string, unknown>, name: string, figures: LookupFigures)
   row[`${name}_worst_cycles`] = Math.round(figures.worstCycles);
 }
 
-function putUpdates(row: Record<string, unknown>, trial: Trial): void {
-  for (const [kind, { ns, swaps, copiedBytes, refaults }] of Object.entries(trial.updates())) {
+/** Returns why an update was refused, for which there may be no memory where all slots have some; then there are no figures. */
+function putUpdates(row: Record<string, unknown>, trial: Trial): KvmError | undefined {
+  let updates: ReturnType<Trial["updates"]>;
+  try {
+    updates = trial.updates();
+  } catch (error) {
+    if (error instanceof KvmError) return error;
+    throw error;
+  }
+  for (const [kind, { ns, swaps, copiedBytes, refaults }] of Object.entries(updates)) {
     row[`${kind}_ns`] = Math.round(ns);
     row[`${kind}_swaps`] = swaps;
     row[`${kind}_copied_bytes`] = Math.round(copiedBytes);
     row[`${kind}_refaults`] = Math.round(refaults);
     row[`${kind}_refault_ns`] = refaultNs(refaults);
   }
+  return undefined;
 }
 
 function rounded(value: number): number {

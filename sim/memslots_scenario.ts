@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import {
+  type Field,
   field,
   InputError,
   integer,
@@ -25,6 +26,7 @@ import type { SlotTablePlugin } from "./kvm/slot_table.ts";
 import type { AxisValue, Setting } from "./grid.ts";
 import { labGrid, type LabGridShape, refuseTwice, variants } from "./lab_grid.ts";
 import { readYaml } from "./load.ts";
+import { PAGE_SIZE } from "./memory/range.ts";
 import type { Places } from "./places.ts";
 import { refuseOtherKind } from "./scenario_kind.ts";
 import { TOP } from "./scenario_options.ts";
@@ -174,6 +176,7 @@ function parseMemslots(input: unknown, places: Places): Omit<MemslotsScenario, "
   const top = parseOptions(TOP, rest, [], []);
   if (memslots === undefined) throw new InputError([], "no memslots are given; this is not a scenario of memory slots");
   const lab = parseOptions(LAB, memslots, ["memslots"], ["tables", "guests"]);
+  refuseParts({ ...lab.value }, ["mapping", "discard"], ["memslots"]);
   const { tables: rawTables, guests: rawGuests } = memslots as Raw;
   const tables = listOf(rawTables ?? slotTables.map(({ name }) => name), ["memslots", "tables"], parseTable);
   const guests = listOf(rawGuests ?? "slots", ["memslots", "guests"], parseGuest);
@@ -247,7 +250,17 @@ function parseGuest(kind: string, options: Raw, path: Path, label: string): Pars
   const names = [...layouts.map(({ name }) => name), "calls", "simulation"];
   const plugin: LayoutPlugin = found(layouts, kind, "guest", path, names);
   const { value, filled } = parseOptions(plugin.options, options, path);
+  const sizes = Object.entries<Field>(plugin.options.fields).filter(([, { unit }]) => unit === "bytes");
+  refuseParts(value as Raw, sizes.map(([key]) => key), path);
   return { spec: { kind: "layout", label, regions: plugin.create(value), path }, filled: { kind, ...filled } };
+}
+
+/** Refuses sizes that are no whole pages: the kernel would refuse each slot. */
+function refuseParts(value: Raw, keys: readonly string[], path: Path): void {
+  for (const key of keys) {
+    if (Number(value[key]) % PAGE_SIZE === 0) continue;
+    throw new InputError([...path, key], `${value[key]} bytes are not whole pages of 4 KiB`);
+  }
 }
 
 function found<T extends { readonly name: string }>(

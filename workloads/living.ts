@@ -148,6 +148,9 @@ function parseUser(input: Readonly<Record<string, unknown>>, path: Path, phaseNs
   return { kind, options: value, filled: { kind: kind.kind, ...filledCommon, ...filled }, ...common };
 }
 
+/** Handles for files at most: a column holds 32 bits, and half of them are left for everything else. */
+const FILE_HANDLES_MAX = 2 ** 30;
+
 /** Makes the users of all phases, for each CPU. */
 class Assembly {
   readonly byCpu: PhaseUser[][];
@@ -162,7 +165,10 @@ class Assembly {
     this.byCpu = Array.from({ length: context.vcpus }, () => []);
   }
 
-  /** Adds a user to every CPU on which it runs; `name` separates its random streams from those of others. */
+  /**
+   * Adds a user to every CPU on which it runs; `name` separates its random streams from those of others. Throws
+   * {@link InputError} when it wants more than the columns can hold.
+   */
   add(setting: UserSetting, name: string, phaseNs: number, phase: LivingPhase): void {
     const { memoryPages, vcpus } = this.#context;
     const startNs = phaseNs + setting.from;
@@ -177,15 +183,21 @@ class Assembly {
         durationNs,
         startNs,
         curve: this.#curve,
-        range: (count) => {
-          this.handles += count;
-          return this.handles - count;
-        },
+        range: (count) => this.#range(count),
         random: (stream) => this.#context.random(`${name}/cpu${cpu}/${stream}`),
       };
       const user = setting.kind.create(context, setting.options);
       this.byCpu[cpu].push({ user, startNs, endNs: startNs + durationNs, keep: setting.keep });
     }
+  }
+
+  #range(count: number): number {
+    this.handles += count;
+    if (this.handles <= FILE_HANDLES_MAX) return this.handles - count;
+    throw new InputError(
+      [],
+      `its files have more than the ${FILE_HANDLES_MAX} folios that those of a workload can have`,
+    );
   }
 }
 
@@ -213,7 +225,12 @@ function create(context: WorkloadContext, settings: LivingOptions): Workload {
   let startNs = 0;
   parseUsers(settings).forEach((users, index) => {
     const phase = settings.phases[index];
-    users.forEach((setting, at) => assembly.add(setting, `phase${index}/user${at}`, startNs, phase));
+    users.forEach((setting, at) =>
+      inOption(
+        ["phases", index, "users", at],
+        () => assembly.add(setting, `phase${index}/user${at}`, startNs, phase),
+      )
+    );
     startNs += phase.for;
   });
   return {

@@ -65,11 +65,6 @@ export class Compaction {
     this.#states = zones.map((zone) => new CompactionState(zone));
   }
 
-  /** Bytes that knowing the handles of pages takes. */
-  get ownerBytes(): number {
-    return this.#owner.bytes;
-  }
-
   /** What a zone remembers. */
   stateOf(zone: number): CompactionState {
     return this.#states[zone];

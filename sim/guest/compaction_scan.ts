@@ -129,13 +129,14 @@ export class CompactScan {
    */
   release(cpu: number): number {
     if (this.#poolPages === 0) return -1;
-    const { guest: { writes }, zone } = this.#parts;
+    const { guest, zone } = this.#parts;
+    const { writes } = guest;
     let highest = -1;
     for (let order = 0; order <= ORDER_MAX; order++) {
       for (const pfn of this.#pool[order]) {
         if (zone.kernel.version !== "6.1") this.#touchedNs += writes.zero(pfn, ORDER_PAGES[order], cpu);
         this.#touchedNs += writes.scrub(pfn, ORDER_PAGES[order], cpu);
-        zone.putBack(pfn, order, false, false);
+        guest.putBack(zone, pfn, order);
         this.#parts.state.clearSkip(pfn);
         highest = Math.max(highest, pfn);
       }

@@ -188,12 +188,13 @@ export class Guest extends GuestPages {
 
   /**
    * Puts 512 single pages, of this handle and the 511 after it, together in a new block of order 9 that the handle then names
-   * (mm/khugepaged.c `collapse_huge_page`), on a node that has most of them. Returns the time of faults and frees, ns, or {@link FAILED} without a row.
+   * (mm/khugepaged.c `collapse_huge_page`), on a node that has most of them; kswapd is not woken for it (GFP_TRANSHUGE has no
+   * __GFP_KSWAPD_RECLAIM). Returns the time of faults and frees, ns, or {@link FAILED} without a row.
    */
   collapse(handle: number): number {
     const nodes = this.#nodesToCollapse(handle);
     const target = nodes === undefined
-      ? this.source.take(PAGEBLOCK_ORDER, MOVABLE, -1, 0)
+      ? this.source.take(PAGEBLOCK_ORDER, MOVABLE, -1, 0, false, false)
       : this.source.takeAmong(zonesOfNodes(this.source.use, nodes), PAGEBLOCK_ORDER, 0);
     if (target < 0) return FAILED;
     const taken = this.source.zone;
@@ -239,6 +240,14 @@ export class Guest extends GuestPages {
     const faultNs = this.writes.zero(target, pages, cpu) + this.writes.write(target, pages, cpu);
     this.allocations.put(handle, target, order, taken);
     return faultNs + this.giveBack(zone, pfn, order, cpu);
+  }
+
+  /**
+   * A free block that compaction had taken off the lists goes back to them, as any free (`release_freepages`): the policy hears
+   * of the block that it is in now.
+   */
+  putBack(zone: Zone, pfn: number, order: number): void {
+    this.returnBlock(zone, pfn, zone.putBack(pfn, order, false, false));
   }
 
   /** Memory was added to a zone and is free; the policy is told of each block. Returns the time that its work takes, ns. */

@@ -151,10 +151,10 @@ export class Kswapd {
    * failure here: in a kernel there is always some slab to drop, even right after boot.
    */
   *#balance({ reclaim, balanced }: KswapdReclaim, firstOrder: number, highest: number, boostPages: number): Task {
-    const wanted = this.#parts.zones.reduce(
-      (sum, { watermarks: { high } }) => sum + Math.max(high, SWAP_CLUSTER_MAX),
-      0,
-    );
+    // As much as the high marks of the zones that the request may use, their boosts included (`kswapd_shrink_node`).
+    const wanted = this.#parts.zones.reduce((sum, { name, watermarks: { high }, watermarkBoost }) => {
+      return ZONE_NAMES.indexOf(name) > highest ? sum : sum + Math.max(high + watermarkBoost, SWAP_CLUSTER_MAX);
+    }, 0);
     let order = firstOrder;
     let boostLeft = boostPages;
     let total = 0;

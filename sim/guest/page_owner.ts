@@ -1,8 +1,8 @@
 /**
  * Which allocation a page belongs to: compaction finds pages by address and moves them by handle.
  *
- * A guest has one only when it compacts: 4 bytes for each page up to the highest that was ever allocated in its zone, at most
- * 1/1024 of its memory (1 GiB for 1 TiB of memory).
+ * A guest has one only when it compacts: 4 bytes for each page of its zones, 1/1024 of its memory (1 GiB for 1 TiB of
+ * memory), of which only what lies around pages that were ever allocated becomes resident.
  */
 import { grown } from "../memory/grown.ts";
 
@@ -52,10 +52,5 @@ export class PageOwner {
     const handles = this.#handles[zone];
     const at = pfn - this.#starts[zone];
     return at >= 0 && at < handles.length ? handles[at] - 1 : -1;
-  }
-
-  /** Bytes that it takes. */
-  get bytes(): number {
-    return this.#handles.reduce((sum, { byteLength }) => sum + byteLength, 0);
   }
 }

@@ -116,9 +116,9 @@ export class PageSource {
     return pfn >= 0 || urgent || this.#reclaims ? pfn : this.takeLast(order, migratetype, only, cpu);
   }
 
-  /** Takes 2^order pages for user memory from these zones alone, in their order; the first page, or -1. */
+  /** Takes 2^order pages for user memory from these zones alone, in their order, and wakes nobody; the first page, or -1. */
   takeAmong(zones: readonly number[], order: number, cpu: number): number {
-    return this.#walkZones(zones, order, MOVABLE, cpu, false, true);
+    return this.#walkZones(zones, order, MOVABLE, cpu, false, false);
   }
 
   /** How the zones are used now. */

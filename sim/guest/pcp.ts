@@ -156,11 +156,6 @@ export abstract class PerCpuPages {
     this.count += ORDER_PAGES[listOrder(list)];
   }
 
-  /** Whether no block is on a list. */
-  protected isEmpty(list: number): boolean {
-    return this.#lists[list].length === 0;
-  }
-
   /**
    * Gives back blocks until `pages` pages have gone (`free_pcppages_bulk`): a list is emptied from its tail before the next one
    * in turn, from `list` on.

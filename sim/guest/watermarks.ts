@@ -85,11 +85,6 @@ function marksAt(zones: readonly ZoneSize[], kbytes: number, movableShares: bool
   });
 }
 
-/** The fourth mark, up to which a promotion of pages from slower memory wakes kswapd (WMARK_PROMO). */
-export function promoOf({ low, high }: Watermarks): number {
-  return high + (high - low);
-}
-
 /** How far marks are raised for each fallback, in 1/10000 of the high mark (watermark_boost_factor). */
 const BOOST_FACTOR = 15_000;
 

@@ -80,11 +80,6 @@ export interface PciOptions {
   readonly msixSplit: boolean;
 }
 
-/** Slots that one function takes. */
-export function slotsPerFunction({ bars, rom, msixSplit }: Pick<PciOptions, "bars" | "rom" | "msixSplit">): number {
-  return bars + (rom ? 1 : 0) + (msixSplit && bars > 0 ? 1 : 0);
-}
-
 /** A page of the MSI-X table is not mapped: the VMM has to see its writes. */
 const MSIX_PAGE = 4096;
 

@@ -119,7 +119,7 @@ export class Trial {
     return { compares: did.compares / count, meanCycles: warmCycles(did, count) / count, worstCycles };
   }
 
-  /** Tries each kind of update on some of the slots; all are as before at the end. */
+  /** Tries each kind of update on some of the slots; all are as before at the end. Throws {@link KvmError} without memory for one. */
   updates(): Readonly<Record<typeof UPDATE_KINDS[number], UpdateFigures>> {
     const slots = [...this.vm.table.all()];
     const tried = slots.filter((_, at) =>

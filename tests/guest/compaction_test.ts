@@ -130,6 +130,21 @@ Deno.test("a checkerboard of unmovable pages stays as it is", () => {
 });
 
 for (const kernel of [kernel61, kernel612]) {
+  Deno.test(`${kernel.version}: the policy hears of free blocks that compaction puts back`, () => {
+    const machine = new Machine(4, kernel);
+    const { guest } = machine;
+    for (let handle = 0; handle < 2048; handle++) assert.ok(guest.alloc(handle, 0, MOVABLE, -1, 0) >= 0);
+    // Two blocks of 64 pages in the last pageblock. The first 32 pages of memory go into one half of the lower of them.
+    for (const first of [1536, 1984]) for (let page = 0; page < 64; page++) guest.free(first + page, 0);
+    const heard: number[][] = [];
+    guest.setPolicy({ freeOrderMin: 5, onFree: (_zone, pfn, order) => void heard.push([pfn, order]) });
+    machine.compaction.proactive().next();
+    machine.validate();
+    assert.deepEqual(heard, [[0, 5], [1568, 5]]);
+  });
+}
+
+for (const kernel of [kernel61, kernel612]) {
   Deno.test(`${kernel.version}: a task that wants a huge page moves 256 pages for it`, () => {
     const machine = new Machine(8, kernel);
     machine.checkerboard(MOVABLE);

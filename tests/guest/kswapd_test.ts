@@ -7,6 +7,9 @@ import { kernel61 } from "../../sim/guest/kernel_6_1.ts";
 import { kernel612 } from "../../sim/guest/kernel_6_12.ts";
 import { Kswapd } from "../../sim/guest/kswapd.ts";
 import { PageSource } from "../../sim/guest/page_source.ts";
+import { LruList } from "../../sim/guest/lru.ts";
+import { ZoneType } from "../../sim/guest/memory_map.ts";
+import { Reclaim, type ReclaimPass } from "../../sim/guest/reclaim.ts";
 import { Zone } from "../../sim/guest/zone.ts";
 import { useOfZones } from "../../sim/guest/zone_use.ts";
 
@@ -114,6 +117,45 @@ Deno.test("requests below every low mark wake it sixteen times, then it is hopel
   zone.boost();
   sim.run();
   assert.equal(zone.watermarkBoost, 0);
+});
+
+Deno.test("it wants as many pages as the high marks of the zones that the request may use, with their boosts", () => {
+  const asked: number[] = [];
+  class Asked extends Reclaim {
+    override round(pass: ReclaimPass, wanted: number, ...rest: [number, number, number, number]): number {
+      asked.push(wanted);
+      return super.round(pass, wanted, ...rest);
+    }
+  }
+  const sim = new Sim();
+  const zones = ["Normal", "Movable"].map((name, index) => {
+    const allocator = new Buddy(4096 * index, 4096);
+    return new Zone({ index, name, allocator, present: [], managedPages: 4096, watermarks: MARKS });
+  });
+  const reclaim = new Asked({
+    trace: sim.trace,
+    index: 0,
+    zones,
+    costs: { reclaimPageNs: 0, scanPageNs: 0 },
+    zoneOfHandle: () => 0,
+    drop: () => 0,
+    compactionReady: () => false,
+  });
+  // The first pass looks at 4096 / 2^12 pages.
+  const fill = () => {
+    for (let handle = 0; handle < 4096; handle++) reclaim.lru.add(handle, 0, LruList.inactive);
+  };
+  const reclaims = { reclaim, balanced: () => reclaim.lru.cachePages === 0, asleep: () => {} };
+  const kswapd = new Kswapd({ sim, zones, roundNs: ROUND_NS, returned: new Signal(), reclaims });
+  fill();
+  kswapd.wake(0, ZoneType.normal);
+  sim.run();
+  fill();
+  zones[0].watermarkBoost = 512;
+  const before = asked.length;
+  kswapd.wake(0, ZoneType.movable);
+  sim.run();
+  assert.deepEqual([asked[0], asked[before]], [MARKS.high, 2 * MARKS.high + 512]);
 });
 
 Deno.test("without a kswapd marks are never raised", () => {

@@ -139,3 +139,11 @@ Deno.test("always: the time of work in vain is the task's", () => {
   assert.ok(before.some((row) => row.event === "direct_reclaim" && row.costNs > 0));
   assert.deepEqual([rows.at(-1)!.event, rows.at(-1)!.timeNs - rows[0].timeNs], ["free", costNs + 1000]);
 });
+
+Deno.test("khugepaged wakes neither kswapd nor kcompactd when it finds no block", () => {
+  // As before: 1536 free pages, no two in a row, and 1024 pages of clean cache that kswapd could drop.
+  const { zoned } = fault("never", MOVABLE, 1024);
+  assert.equal(zoned.guest.collapse(HUGE.handle), -1);
+  assert.equal(zoned.guest.kswapdAwake, false);
+  assert.deepEqual(zoned.run([]), []);
+});

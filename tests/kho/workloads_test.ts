@@ -70,6 +70,14 @@ Deno.test("checkpoint: single pages, scattered or behind each other", () => {
   assert.ok(Math.abs(runs(clustered) - 410) < 80, `${runs(clustered)} runs`);
 });
 
+Deno.test("mixed-folios: large ones lie at multiples of their size, wherever what can be preserved begins", () => {
+  // Of 2 GiB it begins at a multiple of 4 MiB that is none of 128 MiB.
+  const layout = khoLayout(2 ** 19, scratchDefault(2 ** 19));
+  assert.ok(layout.area.pfn % ORDER_PAGES[15] > 0);
+  const { orders } = run(workloadOf("mixed-folios", { folios: 1, orderMax: 15 }, layout), layout);
+  assert.deepEqual([...orders.values()], Array.from({ length: 16 }, () => 1));
+});
+
 Deno.test("mixed-folios: as many of each order; hugetlb-1g: order 18", () => {
   const mixed = run(workloadOf("mixed-folios", { folios: 30 }));
   assert.deepEqual([...mixed.orders].sort(([a], [b]) => a - b), Array.from({ length: 11 }, (_, order) => [order, 30]));

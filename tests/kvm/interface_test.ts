@@ -5,10 +5,12 @@ import { parseOptions } from "../../sim/core/options.ts";
 import { EVENTS } from "../../sim/core/trace.ts";
 import { UPDATE_COSTS } from "../../sim/kvm/costs.ts";
 import { devicesThatFit, SLOTS_TYPICAL, SLOTS_WORST } from "../../sim/kvm/devices.ts";
-import { layouts, slotsPerFunction } from "../../sim/kvm/layouts.ts";
+import { layouts } from "../../sim/kvm/layouts.ts";
 import { type MemoryRegion, VmSlots } from "../../sim/kvm/memory_region.ts";
 import { slotTables } from "../../sim/kvm/mod.ts";
 import { KvmError } from "../../sim/kvm/slot_table.ts";
+import { runMemslots } from "../../sim/memslots_run.ts";
+import { loadMemslots } from "../../sim/memslots_scenario.ts";
 import { solveSetUp } from "../../sim/validation/v17.ts";
 
 const PAGE = 4096;
@@ -59,16 +61,44 @@ Deno.test("refused as the kernel does: no memory for the copy of the array", () 
   });
 });
 
+function results(memslots: string) {
+  const [scenario] = loadMemslots(`hintsim: 1\nmemslots: ${memslots}\n`, "slots.yaml");
+  return Array.from(runMemslots(scenario, () => assert.fail("nothing is simulated")));
+}
+
+Deno.test("a table without memory for one more copy is asked, and not changed", () => {
+  // 4 sets of 1072 bytes and 8 slots of 264: 6400. A change of flags wants a ninth slot.
+  const guests = "{ kind: slots, count: 8 }";
+  const [full] = results(`{ tables: tree, guests: ${guests}, lookups: 1, memory: 6400B }`);
+  assert.equal(full.refused, "ENOMEM: 264B for the slots are wanted and 0B are left");
+  assert.deepEqual([full.row.slots, full.row.slots_wanted, full.row.flags_ns], [8, 8, undefined]);
+  assert.ok(Number(full.row.same_cycles) > 0);
+  // Two more are enough for all: a move has the invalid copy beside the slot and the new one.
+  const [roomy] = results(`{ tables: tree, guests: ${guests}, lookups: 1, memory: ${6400 + 2 * 264}B }`);
+  assert.equal(roomy.refused, undefined);
+  assert.ok(Number(roomy.row.move_ns) > 0);
+});
+
+Deno.test("sizes that are no whole pages are refused with their place", () => {
+  const refused = (memslots: string, place: string) =>
+    assert.throws(() => results(memslots), { message: `slots.yaml:${place} bytes are not whole pages of 4 KiB` });
+  refused("{ guests: { kind: slots, size: 5000 } }", "2:42: memslots.guests.size: 5000");
+  refused("{ guests: { kind: dimm-hotplug, memory: 4294967297 } }", "2:51: memslots.guests.memory: 4294967297");
+  refused("{ mapping: 4097 }", "2:22: memslots.mapping: 4097");
+  refused("{ discard: 5000 }", "2:22: memslots.discard: 5000");
+});
+
 Deno.test("devices that fit: 8 in 32 slots, 16 in 64 and at worst in 128, 32 in 128; all of a bus take 2048 slots", () => {
   assert.equal(devicesThatFit(32, SLOTS_TYPICAL), 8);
   assert.equal(devicesThatFit(64, SLOTS_TYPICAL), 16);
   assert.equal(devicesThatFit(128, SLOTS_WORST), 16);
   assert.equal(devicesThatFit(128, SLOTS_TYPICAL), 32);
-  // 6 BARs, a ROM, and one BAR split by its MSI-X table.
-  assert.equal(slotsPerFunction({ bars: 6, rom: true, msixSplit: true }), SLOTS_WORST);
   const pci = layouts.find(({ name }) => name === "pci-assignment")!;
-  const { value } = parseOptions(pci.options, { memory: 0 }, []);
-  assert.equal(pci.create(value).length, 2048);
+  const slots = (options: Readonly<Record<string, number>>) =>
+    pci.create(parseOptions(pci.options, { memory: 0, ...options }, []).value).length;
+  // 6 BARs, a ROM, and one BAR split by its MSI-X table.
+  assert.equal(slots({ devices: 1, functions: 1 }), SLOTS_WORST);
+  assert.equal(slots({}), 2048);
   assert.equal(32 * 8 * SLOTS_WORST, 2048);
 });
 

@@ -1,12 +1,14 @@
 /** A guest that lives: its users by hand. */
 import assert from "node:assert/strict";
 import { simulate } from "../../mod.ts";
+import { CapacityError } from "../../sim/core/capacity_error.ts";
 import { Op, OpColumns, type OpStream } from "../../sim/guest/operations.ts";
 import { InputError } from "../../sim/core/options.ts";
 import { randomStream } from "../../sim/core/random.ts";
 import { scenario } from "./builds.ts";
 import { living, type LivingOptions } from "../../workloads/living.ts";
 import { parseOptions } from "../../sim/core/options.ts";
+import { UserStream } from "../../workloads/users/stream.ts";
 
 const slow = Deno.env.get("HINTSIM_TIER") === "slow";
 
@@ -131,6 +133,30 @@ Deno.test("users have no handle in common, on no CPU, and share amounts evenly",
   assert.deepEqual(pages, [512, 512, 512, 512]);
 });
 
+Deno.test("handles are 32-bit numbers: a CPU that has none left ends the run, and none is given twice", () => {
+  // Of 2^20 CPUs each has every 2^20th slab of 512 handles: the fifth of the first CPU begins at 4 * 2^20 * 512 = 2^31.
+  const stream = new UserStream([], 1e9, 0, 0, 2 ** 20);
+  const handles = Array.from({ length: 4 * 512 }, () => stream.alloc(0, 1, 1));
+  assert.equal(new Set(handles).size, 2048);
+  assert.equal(Math.max(...handles), 3 * 2 ** 29 + 511);
+  assert.throws(() => stream.alloc(0, 1, 1), CapacityError);
+});
+
+Deno.test("a curve with a point that is none is refused with its row", () => {
+  const follow = [{ for: "1s", users: [{ kind: "page-cache", follow: true }] }];
+  const header = "t_s,used_gib,cached_gib\n0,1,0.5\n";
+  for (
+    const line of ["1,,0.5", "1,Infinity,0.5", "1,1,Infinity", "1,1,20000", "Infinity,1,1", "0,1,1", "1,1", "1,1,-1"]
+  ) {
+    assert.throws(() => streamsOf(follow, 1, `${header}${line}\n`), (error) => {
+      assert(error instanceof InputError);
+      assert.deepEqual(error.path, ["curve:", "curve", "row 3"]);
+      assert.ok(error.message.startsWith(`${JSON.stringify(line)} is not a later point`), error.message);
+      return true;
+    });
+  }
+});
+
 Deno.test("what is wrong with a user is said where it stands", () => {
   const refused = (user: unknown, path: string, message: RegExp) =>
     assert.throws(() => streamsOf([{ for: "1s", users: [user] }]), (error) => {
@@ -146,6 +172,10 @@ Deno.test("what is wrong with a user is said where it stands", () => {
   refused({ kind: "processes", burst: 8, orders: { 0: 1, 2: 1 } }, "phases.0.users.0.burst", /is for single pages/);
   refused({ kind: "anonymous", burst: 1024 }, "phases.0.users.0.burst", /512/);
   refused({ kind: "tmpfs", cpus: 0 }, "phases.0.users.0.cpus", /not at least 1/);
+  // Handles are 32-bit numbers: 4 TiB of single pages would take half of them, one page more is too much.
+  const files = /^its files have more than the 1073741824 folios/;
+  refused({ kind: "page-cache", files: 2 ** 42 + 4096, cpus: 1 }, "phases.0.users.0", files);
+  refused({ kind: "processes", jobsPer: 1 }, "phases.0.users.0.jobsPer", /^\d+ processes at a time are too many/);
 });
 
 for (const name of ["clang-build", "kernel-build"]) {

@@ -65,6 +65,16 @@ Deno.test("machine.housekeeping, keepMarks, perCpu: neither true, false nor auto
   }
 });
 
+Deno.test("machine.compaction, machine.khugepaged: what there is nothing for is refused, not passed over", async () => {
+  const phases = [{ for: "1s" }];
+  const refused = (machine: Readonly<Record<string, unknown>>, message: string) =>
+    assert.rejects(run(phases, machine), { message: `scenario: machine.${message}` });
+  await refused({ thp: false, khugepaged: {} }, "khugepaged: khugepaged makes huge pages, and machine.thp is false");
+  const lists = "compaction: compaction takes blocks off free lists, and llfree has none";
+  await refused({ allocator: "llfree", compaction: {} }, lists);
+  await run(phases, { thp: false, khugepaged: false });
+});
+
 Deno.test("memory-reclaim: what it asks for goes each time, and no more than a batch beyond it", async () => {
   // 16 MiB are read in the first second: 4096 pages of cache. At 0, 1 and 2 s of the next phase 4 MiB, 1024 pages, shall go.
   const { summary, samples } = await run([

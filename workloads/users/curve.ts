@@ -5,6 +5,9 @@ import type { UserCurve } from "./user.ts";
 
 const COLUMNS = ["t_s", "used_gib", "cached_gib"] as const;
 const GIB_PAGES = 2 ** 30 / PAGE_SIZE;
+/** The latest time of a point, and its largest amounts: those of the largest guest. */
+const SECONDS_MAX = 1e7;
+const GIB_MAX = 2 ** 13;
 
 /** Reads columns t_s, used_gib (the page cache included) and cached_gib. Throws {@link InputError}. */
 export function readUserCurve(bytes: Uint8Array): UserCurve {
@@ -19,10 +22,17 @@ export function readUserCurve(bytes: Uint8Array): UserCurve {
   const working: number[] = [];
   const cache: number[] = [];
   lines.forEach((line, index) => {
-    const cells = line.split(",").map(Number);
+    const cells = line.split(",").map((cell) => cell.trim() === "" ? NaN : Number(cell));
     const [seconds, usedGib, cachedGib] = [cells[t], cells[used], cells[cached]];
-    if (![seconds, usedGib, cachedGib].every((cell) => cell >= 0) || seconds * 1e9 <= (times.at(-1) ?? -1)) {
-      throw new InputError([`row ${index + 2}`], `${JSON.stringify(line)} is not a later point with numbers from 0 on`);
+    const isPoint = seconds >= 0 && seconds <= SECONDS_MAX && usedGib >= 0 && usedGib <= GIB_MAX &&
+      cachedGib >= 0 && cachedGib <= GIB_MAX;
+    if (!isPoint || seconds * 1e9 <= (times.at(-1) ?? -1)) {
+      throw new InputError(
+        [`row ${index + 2}`],
+        `${
+          JSON.stringify(line)
+        } is not a later point with numbers from 0 on, up to ${SECONDS_MAX} s and ${GIB_MAX} GiB`,
+      );
     }
     times.push(seconds * 1e9);
     working.push((usedGib - cachedGib) * GIB_PAGES);

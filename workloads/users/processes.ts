@@ -7,7 +7,7 @@
  * A job that the OOM killer ended is not missed: its slot forks again when the job would have exited.
  */
 import { type Distribution, uniform } from "../../sim/core/distributions.ts";
-import { duration, flag, fraction, integer, optional, type Options, size } from "../../sim/core/options.ts";
+import { duration, flag, fraction, InputError, integer, optional, type Options, size } from "../../sim/core/options.ts";
 import { UNMOVABLE } from "../../sim/guest/allocator.ts";
 import { PAGE_SIZE } from "../../sim/memory/range.ts";
 import {
@@ -68,9 +68,12 @@ export interface ProcessesOptions {
   readonly spread: number;
 }
 
+/** Processes at a time, at most. */
+const JOBS_MAX = 1e5;
+
 const options: Options<ProcessesOptions> = {
   fields: {
-    jobs: integer(4, 0, 1e5, { summary: "processes at a time", unit: "processes" }),
+    jobs: integer(4, 0, JOBS_MAX, { summary: "processes at a time", unit: "processes" }),
     jobsPer: optional(size(undefined, 1, 2 ** 44, { summary: "as many jobs for every so much memory of the guest" })),
     memory: amountsField("exponential", "64MiB", "largest memory of a process"),
     lifetime: lifetimeField("10s"),
@@ -259,6 +262,9 @@ function create(context: UserContext, settings: ProcessesOptions): MemoryUser {
   const { memoryPages, cpu, cpus } = context;
   const { jobsPer, jobs } = settings;
   const total = jobsPer === undefined ? jobs : Math.ceil(jobs * memoryPages * PAGE_SIZE / jobsPer);
+  if (total > JOBS_MAX) {
+    throw new InputError(["jobsPer"], `${total} processes at a time are too many; wanted are ${JOBS_MAX} at most`);
+  }
   const filePages = settings.reads > 0 ? Math.floor(amountPages(settings.files, memoryPages) / cpus) : 0;
   const shape: Shape = {
     context,

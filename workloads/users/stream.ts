@@ -13,8 +13,8 @@ import type { MemoryUser, OpSink } from "./user.ts";
 /** Handles of one slab; a fault of a folio takes a run, as it may need a handle for each page, a huge one the whole slab. */
 const SLAB = 512;
 
-/** Numbers of processes alternate between the CPUs up to here: a column holds 32 bits. */
-const OWNER_MAX = 2 ** 31 - 1;
+/** Handles and numbers of processes alternate between the CPUs up to here: a column holds 32 bits. */
+const NUMBER_MAX = 2 ** 31 - 1;
 
 /** A user and the phase it belongs to. */
 export interface PhaseUser {
@@ -43,11 +43,16 @@ class HandleSlabs {
     this.#step = cpus * SLAB;
   }
 
-  /** A run of 2^order handles; its first. */
+  /** A run of 2^order handles; its first. Throws {@link CapacityError} when there are no more. */
   take(order: number): number {
     const free = this.#free[order];
     if (free.length === 0) {
       const base = this.#first + this.#slabs++ * this.#step;
+      if (base + SLAB - 1 > NUMBER_MAX) {
+        throw new CapacityError(
+          `a CPU has asked for ${this.#orders.length * SLAB} blocks and pages, as many as it can`,
+        );
+      }
       this.#orders.push(order);
       for (let n = SLAB - ORDER_PAGES[order]; n >= 0; n -= ORDER_PAGES[order]) free.push(base + n);
     }
@@ -108,7 +113,7 @@ export class UserStream implements OpStream, OpSink {
 
   newOwner(): number {
     const owner = this.#owners++ * this.#cpus + this.cpu + 1;
-    if (owner > OWNER_MAX) {
+    if (owner > NUMBER_MAX) {
       throw new CapacityError(`a CPU has started ${this.#owners - 1} processes, as many as it can`);
     }
     return owner;

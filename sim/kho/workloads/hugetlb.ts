@@ -1,7 +1,7 @@
 /** 1 GiB pages of hugetlb, each a folio of order 18, at random places. */
 import { integer, type Options } from "../../core/options.ts";
 import { ORDER_PAGES } from "../../memory/range.ts";
-import { Places, refuseTooLarge } from "./place.ts";
+import { alignedArea, Places, refuseTooLarge } from "./place.ts";
 import { callsByIndex, KhoCall, khoWorkload, type KhoWorkloadPlugin } from "./workload.ts";
 
 /** Options of hugetlb-1g. */
@@ -27,10 +27,9 @@ export const hugetlb1g: KhoWorkloadPlugin = khoWorkload({
   source: "guest_memfd and hugetlb over live update; Usama Arif 2023",
   options,
   create({ area, random }, { folios }) {
-    const start = Math.ceil(area.pfn / ORDER_PAGES[ORDER]) * ORDER_PAGES[ORDER];
-    const aligned = { pfn: start, count: Math.max(0, area.pfn + area.count - start) };
+    const aligned = alignedArea(area, ORDER);
     const fitting = Math.floor(aligned.count / ORDER_PAGES[ORDER]) * ORDER_PAGES[ORDER];
-    refuseTooLarge(folios * ORDER_PAGES[ORDER], { pfn: start, count: fitting }, "folios");
+    refuseTooLarge(folios * ORDER_PAGES[ORDER], { pfn: aligned.pfn, count: fitting }, "folios");
     const places = new Places(aligned, random("places"));
     return callsByIndex(folios, (batch, row) => {
       batch.set(row, KhoCall.preserve, places.take(ORDER), ORDER_PAGES[ORDER], ORDER);

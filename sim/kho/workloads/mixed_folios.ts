@@ -1,7 +1,7 @@
 /** Folios of all orders of the buddy allocator, each at a random place: Mike Rapoport's measurement of April 2025. */
 import { integer, type Options } from "../../core/options.ts";
 import { ORDER_PAGES } from "../../memory/range.ts";
-import { Places, refuseTooDense } from "./place.ts";
+import { alignedArea, Places, refuseTooDense } from "./place.ts";
 import { callsByIndex, KhoCall, khoWorkload, type KhoWorkloadPlugin } from "./workload.ts";
 
 /** Options of mixed-folios. */
@@ -24,8 +24,9 @@ export const mixedFolios: KhoWorkloadPlugin = khoWorkload({
   source: "Mike Rapoport, April 2025 (8 GiB, about 1000 folios of each order)",
   options,
   create({ area, random }, { folios, orderMax }) {
-    refuseTooDense(folios * (ORDER_PAGES[orderMax + 1] - 1), area, "folios");
-    const places = new Places(area, random("places"));
+    const aligned = alignedArea(area, orderMax);
+    refuseTooDense(folios * (ORDER_PAGES[orderMax + 1] - 1), aligned, "folios");
+    const places = new Places(aligned, random("places"));
     // The largest first, while there is room for them; then they come by order.
     return callsByIndex(folios * (orderMax + 1), (batch, row, index) => {
       const order = orderMax - Math.floor(index / folios);

@@ -59,6 +59,12 @@ export class Places {
   }
 }
 
+/** What is left of an area from the first page on at which a folio of this order may begin. */
+export function alignedArea({ pfn, count }: Range, order: number): Range {
+  const start = Math.ceil(pfn / ORDER_PAGES[order]) * ORDER_PAGES[order];
+  return { pfn: start, count: Math.max(0, pfn + count - start) };
+}
+
 /** Refuses what needs more pages than the area has. */
 export function refuseTooLarge(pages: number, { count }: Range, key: string): void {
   if (pages <= count) return;
