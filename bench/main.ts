@@ -28,6 +28,7 @@ const ROOT = new URL("..", import.meta.url).pathname;
 
 /** What the comparisons may ask for, with everything that programs write in `folder`. */
 export function setupOf(size: Size, folder: string, v8Flags: string): { setup: Setup; baselines: Baselines } {
+  Deno.mkdirSync(folder, { recursive: true });
   const baselines = new Baselines(folder);
   const deno = [Deno.execPath(), "run", "--quiet", "--no-prompt", "--allow-all", `--config=${ROOT}deno.json`];
   if (v8Flags !== "") deno.push(`--v8-flags=${v8Flags}`);
