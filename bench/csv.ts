@@ -33,7 +33,6 @@ function generateRows(): Float64Array {
 
 /** Writes rows.bin and names.txt, which all programs read. */
 function writeInput(folder: string): void {
-  Deno.mkdirSync(folder, { recursive: true });
   Deno.writeFileSync(`${folder}/rows.bin`, new Uint8Array(generateRows().buffer));
   let header = "";
   new EventsCsv((bytes) => header += new TextDecoder().decode(bytes)).close();

@@ -5,7 +5,6 @@ import { exponentialIncrements } from "./programs/measure.ts";
 /** The increments for SimPy, which would be long in drawing them. */
 function writeIncrements({ folder }: Setup): string {
   const path = `${folder}/increments.bin`;
-  Deno.mkdirSync(folder, { recursive: true });
   Deno.writeFileSync(path, new Uint8Array(exponentialIncrements().buffer));
   return path;
 }

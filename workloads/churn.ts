@@ -15,12 +15,12 @@ import { StartBlocks } from "../sim/guest/start_blocks.ts";
 import { atomicField, AtomicShare } from "./atomic_share.ts";
 import {
   type Lifetime,
-  lifetimeDistribution,
   lifetimeField,
   meanPages,
   migratetypesField,
   orderDistribution,
   ordersField,
+  shapedDistribution,
   type Touch,
   touchedPages,
   touchField,
@@ -157,7 +157,7 @@ function create(context: WorkloadContext, settings: ChurnOptions) {
     options: settings,
     orders: orderDistribution(settings.orders),
     types: typeDistribution(settings.migratetypes),
-    lifetimes: lifetimeDistribution(settings.lifetime),
+    lifetimes: shapedDistribution(settings.lifetime),
     gaps: exponential(gapNs),
     live,
   };

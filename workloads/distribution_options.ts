@@ -69,21 +69,43 @@ export function meanPages(weights: Weights): number {
   return pages / total;
 }
 
-/** A distribution of durations. */
-export interface Lifetime {
+/** A distribution by its shape and its mean. */
+export interface Shaped<Mean> {
   /** Its shape. */
   readonly distribution: "exponential" | "pareto" | "uniform" | "constant";
-  /** Its mean, ns. */
-  readonly mean: number;
+  /** Its mean. */
+  readonly mean: Mean;
   /** Shape of the Pareto distribution. */
   readonly alpha: number;
 }
 
-const lifetimeSchema = z.strictObject({
-  distribution: z.enum(["exponential", "pareto", "uniform", "constant"]).default("exponential"),
-  mean: durationSchema(1000, 1e15),
-  alpha: z.number().min(1.05).max(10).default(1.5),
-}) as unknown as z.ZodType<Lifetime>;
+/** The schema of a distribution whose mean has this one. */
+export function shapedSchema<Mean>(mean: z.ZodType<Mean>): z.ZodType<Shaped<Mean>> {
+  return z.strictObject({
+    distribution: z.enum(["exponential", "pareto", "uniform", "constant"]).default("exponential"),
+    mean,
+    alpha: z.number().min(1.05).max(10).default(1.5),
+  }) as unknown as z.ZodType<Shaped<Mean>>;
+}
+
+/** The distribution of a shape; a uniform one goes from 0 to twice the mean. */
+export function shapedDistribution({ distribution, mean, alpha }: Shaped<number>): Distribution {
+  switch (distribution) {
+    case "exponential":
+      return exponential(mean);
+    case "pareto":
+      return pareto(mean, alpha);
+    case "uniform":
+      return uniform(0, 2 * mean);
+    case "constant":
+      return constant(mean);
+  }
+}
+
+/** A distribution of durations, ns. */
+export type Lifetime = Shaped<number>;
+
+const lifetimeSchema = shapedSchema(durationSchema(1000, 1e15));
 
 /** The option `lifetime`. */
 export function lifetimeField(mean: string): Field<Lifetime> {
@@ -91,20 +113,6 @@ export function lifetimeField(mean: string): Field<Lifetime> {
     summary: "how long an allocation lives: {distribution: exponential|pareto|uniform|constant, mean: 10s, alpha: 1.5}",
     unit: "ns",
   });
-}
-
-/** The distribution that an option describes. */
-export function lifetimeDistribution(lifetime: Lifetime): Distribution {
-  switch (lifetime.distribution) {
-    case "exponential":
-      return exponential(lifetime.mean);
-    case "pareto":
-      return pareto(lifetime.mean, lifetime.alpha);
-    case "uniform":
-      return uniform(0, 2 * lifetime.mean);
-    case "constant":
-      return constant(lifetime.mean);
-  }
 }
 
 /** What is written of an allocation: all, nothing, a fraction, or all of it later. */

@@ -1,8 +1,9 @@
 /** Options that users of memory share: amounts, sizes by distribution, rates. */
 import { z } from "zod";
-import { constant, type Distribution, exponential, pareto, uniform } from "../../sim/core/distributions.ts";
+import type { Distribution } from "../../sim/core/distributions.ts";
 import { type Field, field, sizeSchema } from "../../sim/core/options.ts";
 import { PAGE_SIZE } from "../../sim/memory/range.ts";
+import { type Shaped, shapedDistribution, shapedSchema } from "../distribution_options.ts";
 
 /** An amount of memory: bytes, or a share of the guest's. */
 export interface Amount {
@@ -38,20 +39,9 @@ export function amountPages({ bytes, share }: Amount, memoryPages: number): numb
 }
 
 /** Amounts by distribution. */
-export interface Amounts {
-  /** Shape. */
-  readonly distribution: "exponential" | "pareto" | "uniform" | "constant";
-  /** Mean. */
-  readonly mean: Amount;
-  /** Shape of the Pareto distribution. */
-  readonly alpha: number;
-}
+export type Amounts = Shaped<Amount>;
 
-const amountsSchema = z.strictObject({
-  distribution: z.enum(["exponential", "pareto", "uniform", "constant"]).default("exponential"),
-  mean: amountSchema,
-  alpha: z.number().min(1.05).max(10).default(1.5),
-}) as unknown as z.ZodType<Amounts>;
+const amountsSchema = shapedSchema(amountSchema);
 
 /** Amounts by distribution. */
 export function amountsField(distribution: Amounts["distribution"], mean: string, summary: string): Field<Amounts> {
@@ -62,18 +52,8 @@ export function amountsField(distribution: Amounts["distribution"], mean: string
 }
 
 /** The distribution of pages that an option describes; at least one page is for the caller to see to. */
-export function amountsDistribution({ distribution, mean, alpha }: Amounts, memoryPages: number): Distribution {
-  const pages = Math.max(1, amountPages(mean, memoryPages));
-  switch (distribution) {
-    case "exponential":
-      return exponential(pages);
-    case "pareto":
-      return pareto(pages, alpha);
-    case "uniform":
-      return uniform(0, 2 * pages);
-    case "constant":
-      return constant(pages);
-  }
+export function amountsDistribution(amounts: Amounts, memoryPages: number): Distribution {
+  return shapedDistribution({ ...amounts, mean: Math.max(1, amountPages(amounts.mean, memoryPages)) });
 }
 
 /** The part of a whole number of things that falls to one of `cpus` CPUs: what does not divide goes to the first ones. */

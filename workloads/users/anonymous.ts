@@ -5,9 +5,9 @@ import { fraction, type Options } from "../../sim/core/options.ts";
 import {
   faultOrdersField,
   type Lifetime,
-  lifetimeDistribution,
   lifetimeField,
   orderDistribution,
+  shapedDistribution,
   type Weights,
 } from "../distribution_options.ts";
 import { type Amount, amountField, amountPages, type Amounts, amountsDistribution, amountsField } from "./amounts.ts";
@@ -65,7 +65,7 @@ class Anonymous implements MemoryUser {
       random: context.random("anonymous"),
     };
     this.#sizes = amountsDistribution(settings.region, context.memoryPages);
-    this.#lifetimes = lifetimeDistribution(settings.lifetime);
+    this.#lifetimes = shapedDistribution(settings.lifetime);
     this.#livePages = Math.floor(amountPages(settings.live, context.memoryPages) / context.cpus);
   }
 

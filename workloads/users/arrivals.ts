@@ -1,9 +1,9 @@
 /** A population from the options that several kinds of users share. */
 import {
   type Lifetime,
-  lifetimeDistribution,
   meanPages,
   orderDistribution,
+  shapedDistribution,
   type Weights,
 } from "../distribution_options.ts";
 import { PAGE_SIZE } from "../../sim/memory/range.ts";
@@ -35,7 +35,7 @@ export function arrivals(context: UserContext, name: string, settings: Arrivals)
     orders: orderDistribution(orders),
     migratetype,
     flags,
-    lifetimes: lifetimeDistribution(lifetime),
+    lifetimes: shapedDistribution(lifetime),
     startPages: amountPages(start, context.memoryPages) / context.cpus,
     gapNs: rate > 0 ? 1e9 * meanPages(orders) * PAGE_SIZE * context.cpus / rate : Infinity,
   });

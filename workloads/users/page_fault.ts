@@ -5,12 +5,11 @@
 import { choice, duration, flag, type Options, size } from "../../sim/core/options.ts";
 import { MOVABLE, PAGEBLOCK_ORDER, UNMOVABLE } from "../../sim/guest/allocator.ts";
 import { HUGE_PAGES, PAGE_SIZE } from "../../sim/memory/range.ts";
+import { TABLE_PAGES } from "./region.ts";
 import { type MemoryUser, type OpSink, type UserContext, type UserKind, userKind } from "./user.ts";
 
 /** Faults of one turn; between two of them other users of the CPU may act. */
 const TURN_FAULTS = 64;
-/** Pages that one page of page tables maps. */
-const TABLE_PAGES = 512;
 
 /** Options of a task. */
 export interface PageFaultOptions {

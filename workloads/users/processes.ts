@@ -13,9 +13,9 @@ import { PAGE_SIZE } from "../../sim/memory/range.ts";
 import {
   faultOrdersField,
   type Lifetime,
-  lifetimeDistribution,
   lifetimeField,
   orderDistribution,
+  shapedDistribution,
   type Weights,
 } from "../distribution_options.ts";
 import {
@@ -276,7 +276,7 @@ function create(context: UserContext, settings: ProcessesOptions): MemoryUser {
       random: context.random("processes"),
     },
     memory: amountsDistribution(settings.memory, memoryPages),
-    lifetimes: lifetimeDistribution(settings.lifetime),
+    lifetimes: shapedDistribution(settings.lifetime),
     spread: uniform(1 - settings.spread, 1 + settings.spread),
     jobs: total,
     copiedTables: Math.ceil(amountPages(settings.parent, memoryPages) / TABLE_PAGES),
